@@ -1,0 +1,1 @@
+"""Wire formats: sans-I/O codecs, one folder each; no dialect knows another."""

@@ -1,0 +1,163 @@
+"""The routing table as a gateway serves from it: immutable, indexed, swapped whole.
+
+What is fixed by the table is computed here, once per swap, and not per request. `build` is pure.
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from trunkline_gateway.upstream.client import Endpoint
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamKey:
+    """One key of an account, with its value.
+
+    Attributes:
+        auth_header: The complete header, ready to send; None where the provider takes no key.
+        expires: Unix seconds; 0: never.
+    """
+
+    name: str
+    weight: int
+    expires: int
+    auth_header: tuple[bytes, bytes] | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """An account at a provider.
+
+    Attributes:
+        name: ``namespace/name`` of the ProviderCredential; for logs and reports, never for clients.
+        keys: Those that have a value and are not disabled. Without authentication: one, with no header.
+        headers: Added to each request; lower-case names.
+        secret_values: Every secret of this account, to be taken out of what an upstream says in an error.
+    """
+
+    name: str
+    credential: str
+    provider: str
+    endpoint: Endpoint
+    dialects: frozenset[str]
+    keys: tuple[UpstreamKey, ...]
+    headers: tuple[tuple[bytes, bytes], ...]
+    direct_models: tuple[str, ...]
+    direct_namespaces: "Namespaces"
+    secret_values: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Namespaces:
+    """Namespaces whose keys are let in."""
+
+    all: bool
+    names: frozenset[str]
+
+    def __contains__(self, namespace: str) -> bool:
+        return self.all or namespace in self.names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One upstream model of a group.
+
+    Attributes:
+        upstream: None while its credential is not in the table (no target then).
+        model: May hold one ``*``: what the ``*`` of the public glob matched.
+    """
+
+    name: str
+    upstream: Upstream | None
+    model: str
+    weight: int
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Lets in a key that has one of ``groups`` and lives in one of ``namespaces``."""
+
+    groups: frozenset[str]
+    namespaces: Namespaces
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A ModelGroup: its public names and targets.
+
+    Attributes:
+        name: ``namespace/name``.
+        group: The ModelGroup's own name: headers, metrics, ``/v1/models``.
+        models: Exact names and globs it owns, as written.
+        created: Unix seconds.
+    """
+
+    name: str
+    group: str
+    namespace: str
+    models: tuple[str, ...]
+    internal: bool
+    access: tuple[Access, ...]
+    targets: tuple[Target, ...]
+    display_name: str
+    description: str
+    created: int
+
+    def admits(self, key: "Key") -> bool:
+        """Whether ``access`` lets this key in."""
+        return any(
+            key.namespace in entry.namespaces and not entry.groups.isdisjoint(key.groups) for entry in self.access
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """A VirtualKey, found by the SHA-256 of what the client sent.
+
+    Attributes:
+        name: ``namespace/name``; for logs.
+        models: Patterns in lower case, as written otherwise.
+        expires: Unix seconds; 0: never.
+        networks: Where it may be used from; empty: anywhere.
+    """
+
+    name: str
+    namespace: str
+    team: str
+    user: str
+    groups: frozenset[str]
+    models: tuple[str, ...]
+    expires: int
+    disabled: bool
+    networks: tuple[Network, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Everything a request needs, consistent in itself.
+
+    Attributes:
+        version: Hex, of the whole table; as acknowledged to the operator.
+        exact: Public name as written → its route; internal groups are not in here.
+        folded: The same in lower case; where two names differ only in case, the first by code point.
+        globs: (pattern in lower case, route), the longest first: the first match is the one.
+        direct: Credential name → upstream with ``direct_models``.
+        keys: SHA-256 digest (32 bytes) → key.
+    """
+
+    version: str
+    routes: Mapping[str, Route]
+    upstreams: Mapping[str, Upstream]
+    exact: Mapping[str, Route]
+    folded: Mapping[str, Route]
+    globs: tuple[tuple[str, Route], ...]
+    direct: Mapping[str, Upstream]
+    keys: Mapping[bytes, Key]
+
+
+EMPTY = Snapshot(version="", routes={}, upstreams={}, exact={}, folded={}, globs=(), direct={}, keys={})

@@ -1,0 +1,1 @@
+"""The control plane: watch resources, compile them, publish the table, report what the gateways say."""

@@ -1,0 +1,1 @@
+"""Resources to routing table and verdicts: pure, deterministic, no clock, no I/O."""

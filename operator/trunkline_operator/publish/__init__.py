@@ -1,0 +1,1 @@
+"""The table out: one stream per gateway, differences only."""

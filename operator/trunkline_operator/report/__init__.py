@@ -1,0 +1,1 @@
+"""What became of it: conditions, status and Events."""

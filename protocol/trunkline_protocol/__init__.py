@@ -1,0 +1,1 @@
+"""All that the two planes agree on: resource types, the provider registry, the routing table and its wire."""

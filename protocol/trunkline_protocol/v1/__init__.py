@@ -1,0 +1,1 @@
+"""The wire between the planes, version 1: ``routing.proto`` and its generated stubs."""
