@@ -1,0 +1,85 @@
+# The front door. `make` lists what there is; every target does its own set-up.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+BIN := .venv/bin
+PORT ?= 8080
+ADMIN_PORT ?= 9090
+DIR ?= manifests/quickstart
+SOURCES := operator gateway protocol cli tests bench
+ARGS ?=
+
+.PHONY: help setup run test check lint format types imports generated crds proto lock golden bench clean
+
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/uv: bootstrap.txt
+	@test -n "$(PYTHON)" || { echo "Trunkline needs Python 3.11 or newer (python3 on the PATH, or make PYTHON=…)" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "python3 -m venv failed: on Debian, apt install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bootstrap.txt
+	@touch $@
+
+# Two stamps: what serving needs, and what working on it needs. The second includes the first.
+.venv/.runtime: $(BIN)/uv uv.lock pyproject.toml
+	@$(BIN)/uv sync --quiet --frozen --all-extras --no-default-groups --inexact
+	@touch $@
+
+.venv/.dev: $(BIN)/uv uv.lock pyproject.toml
+	@$(BIN)/uv sync --quiet --frozen --all-extras
+	@touch .venv/.runtime $@
+
+setup: .venv/.dev ## Make .venv with the locked dependencies and the commands
+
+run: .venv/.runtime ## Serve manifests/quickstart on this machine, no cluster, no key (PORT=, ADMIN_PORT=, DIR=)
+	@exec $(BIN)/trunkline run $(DIR) --port $(PORT) --admin-port $(ADMIN_PORT) --welcome
+
+test: .venv/.dev ## Run every test that can run here, a real API server included (ARGS= for pytest)
+	@$(BIN)/pytest $(ARGS)
+
+check: lint types imports generated test ## What CI runs: lint, format, types, imports, generated files, tests
+
+lint: .venv/.dev ## Lint and check the format
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check $(SOURCES)
+
+format: .venv/.dev ## Format and mend what can be mended
+	@$(BIN)/ruff format $(SOURCES)
+	@$(BIN)/ruff check --fix $(SOURCES)
+
+types: .venv/.dev ## Check types, strictly
+	@$(BIN)/mypy
+
+imports: .venv/.dev ## Check the layer rules, and that operator/ does not shadow the stdlib's module
+	@$(BIN)/lint-imports --verbose >/tmp/trunkline-imports.$$$$ 2>&1 || { cat /tmp/trunkline-imports.$$$$; exit 1; }
+	@test ! -e operator/__init__.py && test -z "$$(find tests -name __init__.py)" || { echo "operator/ and tests/ take no __init__.py" >&2; exit 1; }
+	@cd $(CURDIR) && PYTHONPATH=. $(BIN)/python -c 'import collections, operator; operator.itemgetter'
+
+crds: .venv/.dev ## Write crds/ from the resource types
+	@$(BIN)/python -m trunkline_protocol.resources.crd crds/
+
+proto: .venv/.dev ## Write the stubs of routing.proto
+	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -I protocol --python_out=protocol --grpc_python_out=protocol \
+		--mypy_out=quiet:protocol --mypy_grpc_out=quiet:protocol protocol/trunkline_protocol/v1/routing.proto
+
+lock: $(BIN)/uv ## Lock the dependencies anew
+	@$(BIN)/uv lock --quiet
+	@$(BIN)/uv export --quiet --frozen --only-group bootstrap --no-header -o bootstrap.txt >/dev/null
+
+generated: crds proto ## Check that generated files are fresh
+	@$(BIN)/uv lock --quiet --check
+	@git diff --exit-code --stat -- crds protocol uv.lock bootstrap.txt && \
+		test -z "$$(git ls-files --others --exclude-standard -- crds protocol)" || \
+		{ echo "generated files differ from what is committed: review, then commit them" >&2; exit 1; }
+
+golden: .venv/.dev ## Rewrite the golden files; review the diff like code
+	@$(BIN)/pytest --update-golden tests/operator -q
+
+bench: .venv/.dev ## Measure propagation, start-up and memory
+	@$(BIN)/python bench/main_job.py $(ARGS)
+
+clean: ## Remove the virtual environment and caches
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,10 @@
+//go:build tools
+
+// Package binaries names the commands that build.sh builds, so that "go mod tidy" keeps their modules.
+package binaries
+
+import (
+	_ "go.etcd.io/etcd/server/v3"
+	_ "k8s.io/kubernetes/cmd/kube-apiserver"
+	_ "k8s.io/kubernetes/cmd/kubectl"
+)

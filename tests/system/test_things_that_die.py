@@ -1,0 +1,144 @@
+"""kill -9 of everything, with traffic running: no request fails, and nothing unchanged is sent again."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from harness.basic import KEY, programmed_gateway
+from harness.kube import ApiServer, assets_or_skip
+from harness.system import Gateway, System, wait_for
+from harness.traffic import Traffic
+from harness.upstream import Upstream
+
+
+@pytest.fixture
+def own_api() -> Iterator[ApiServer]:
+    """An API server to be killed."""
+    with ApiServer(assets_or_skip()) as server:
+        yield server
+
+
+@pytest.fixture
+def own_system(own_api: ApiServer) -> Iterator[System]:
+    with System(own_api) as running:
+        yield running
+
+
+@pytest.fixture
+def own_gateway(own_system: System, upstream: Upstream) -> Gateway:
+    return programmed_gateway(own_system, upstream)
+
+
+def received(gateway: Gateway) -> int:
+    """How many resources the gateway was ever sent."""
+    return int(gateway.admin("/debug/table").json["received"])
+
+
+def test_a_killed_operator_costs_no_request_and_its_return_sends_nothing_twice(
+    system: System, gateway: Gateway
+) -> None:
+    sent = received(gateway)
+    with Traffic([gateway], KEY) as traffic:
+        system.operator.kill()
+        time.sleep(2)
+        system.operator.start().wait_ready()
+        wait_for(lambda: gateway.metric("trunkline_gateway_connected") == 1, 35, "the gateway to reconnect")
+        time.sleep(1)
+    assert traffic.failures == []
+    assert traffic.answered > 20
+    assert received(gateway) == sent
+
+
+def test_config_age_grows_while_the_operator_is_away(system: System, gateway: Gateway) -> None:
+    system.operator.kill()
+    time.sleep(2.5)
+    assert gateway.metric("trunkline_gateway_config_age_seconds") >= 2
+    assert gateway.metric("trunkline_gateway_connected") == 0
+    assert gateway.is_ready()
+
+
+def test_a_restarted_gateway_serves_its_last_known_good_without_an_operator(system: System, gateway: Gateway) -> None:
+    saved = gateway.state_dir
+    wait_for(lambda: any(saved.iterdir()), 5, "the last known good to be written")
+    time.sleep(1.5)
+    system.operator.kill()
+    gateway.kill()
+    begun = time.monotonic()
+    gateway.start().wait_ready()
+    took = time.monotonic() - begun
+    assert gateway.chat("gpt-4o", key=KEY).status == 200
+    assert took < 5, took
+    assert all(path.stat().st_mode & 0o077 == 0 for path in saved.rglob("*"))
+
+
+def test_a_gateway_without_an_operator_or_a_table_is_live_and_says_why_it_is_not_ready(system: System) -> None:
+    operator = system.operator
+    operator.wait_ready()
+    gateway = system.gateway("gw-new")
+    gateway.wait_ready()
+    operator.kill()
+    gateway.kill()
+    for path in gateway.state_dir.rglob("*"):
+        path.unlink()
+    gateway.start()
+
+    def live() -> bool:
+        try:
+            return gateway.admin("/healthz").status == 200
+        except OSError:
+            return False
+
+    wait_for(live, 5, "the gateway to be live")
+    reply = gateway.admin("/readyz")
+    assert reply.status == 503
+    assert b"table" in reply.body
+    assert gateway.chat("gpt-4o", key=KEY).status == 503
+    operator.start()
+    gateway.wait_ready(40)
+
+
+@pytest.mark.parametrize("victim", ["apiserver", "etcd"])
+def test_a_killed_control_plane_costs_no_request(
+    own_api: ApiServer, own_system: System, own_gateway: Gateway, victim: str
+) -> None:
+    sent = received(own_gateway)
+    with Traffic([own_gateway], KEY) as traffic:
+        own_api.kill_apiserver() if victim == "apiserver" else own_api.kill_etcd()
+        time.sleep(3)
+        own_api.restart_apiserver() if victim == "apiserver" else own_api.restart_etcd()
+        time.sleep(3)
+    assert traffic.failures == []
+    assert received(own_gateway) == sent
+    # And it still listens: what changes now arrives.
+    own_system.patch("ModelGroup", "gpt-4o", {"spec": {"models": ["gpt-4o", "after"]}})
+    wait_for(lambda: own_gateway.chat("after", key=KEY).status == 200, 30, "a change after the outage")
+
+
+def test_a_gateway_that_reconnects_while_the_api_server_is_away_is_let_in_by_its_token(
+    own_api: ApiServer, own_system: System, own_gateway: Gateway
+) -> None:
+    own_api.kill_apiserver()
+    for path in own_gateway.state_dir.rglob("*"):
+        path.unlink()
+    own_gateway.kill()
+    own_gateway.start().wait_ready(30)
+    assert own_gateway.chat("gpt-4o", key=KEY).status == 200
+
+
+def test_a_key_deleted_while_nobody_watched_is_dead_when_the_operator_is_back(system: System, gateway: Gateway) -> None:
+    system.operator.kill()
+    system.delete("VirtualKey", "alice")
+    assert gateway.chat("gpt-4o", key=KEY).status == 200
+    system.operator.start().wait_ready()
+    wait_for(lambda: gateway.chat("gpt-4o", key=KEY).status == 401, 35, "the key to be dead")
+
+
+def test_a_key_deleted_while_the_api_server_was_unreachable_for_the_watch_is_dead_soon_after(
+    own_api: ApiServer, own_system: System, own_gateway: Gateway
+) -> None:
+    own_api.kill_apiserver()
+    own_api.restart_apiserver()
+    own_system.delete("VirtualKey", "alice")
+    own_system.operator.admin("/debug/relist", "POST")
+    wait_for(lambda: own_gateway.chat("gpt-4o", key=KEY).status == 401, 20, "the key to be dead")
