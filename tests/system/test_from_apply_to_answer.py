@@ -1,6 +1,7 @@
 """What a platform engineer and a developer do first, with kubectl and the official SDK."""
 
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import openai
@@ -38,7 +39,9 @@ def test_kubectl_apply_of_the_quickstart_answers_through_the_sdk(system: System,
             tool_choice="required",
         )
         calls = called.choices[0].message.tool_calls
-        assert calls and calls[0].type == "function" and calls[0].function.name == "look"
+        assert calls
+        assert calls[0].type == "function"
+        assert calls[0].function.name == "look"
         vectors = sdk.embeddings.create(model="echo-embedding", input=["a", "b"])
         assert [each.index for each in vectors.data] == [0, 1]
         failed_over = sdk.chat.completions.with_raw_response.create(
@@ -90,14 +93,15 @@ def test_chunks_arrive_as_the_upstream_sends_them(gateway: Gateway, upstream: Up
     upstream.script(Answer.openai_stream(words, delay=0.1))
     with client(gateway, key) as sdk:
         begun = time.monotonic()
-        arrivals = []
         messages = [{"role": "user", "content": "count"}]
-        for chunk in sdk.chat.completions.create(model="gpt-4o", messages=messages, stream=True):  # type: ignore[arg-type]
-            if chunk.choices and chunk.choices[0].delta.content:
-                arrivals.append(time.monotonic() - begun)
+        arrivals = [
+            time.monotonic() - begun
+            for chunk in sdk.chat.completions.create(model="gpt-4o", messages=messages, stream=True)  # type: ignore[arg-type]
+            if chunk.choices and chunk.choices[0].delta.content
+        ]
     assert len(arrivals) == 10
     assert arrivals[0] < 0.5
-    gaps = [later - earlier for earlier, later in zip(arrivals, arrivals[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(arrivals)]
     assert min(gaps) > 0.03, "chunks came in bursts: something buffers"
     assert max(gaps) < 0.4
 

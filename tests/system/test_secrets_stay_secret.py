@@ -46,8 +46,8 @@ def test_canaries_appear_nowhere(system: System, upstream: Upstream) -> None:
     remember(gateway.admin("/debug/table"))
     remember(system.operator.admin("/metrics"))
     remember(system.operator.admin("/debug/gateways"))
-    for kind in ("mg", "pcred", "vk", "events"):
-        seen.append(system.api.kubectl("get", "-n", system.namespace, kind, "-o", "json").stdout)
+    kinds = ("mg", "pcred", "vk", "events")
+    seen += [system.api.kubectl("get", "-n", system.namespace, kind, "-o", "json").stdout for kind in kinds]
     seen.append(system.logs())
     for canary in CANARIES:
         where = [text[max(0, text.find(canary) - 200) :][:500] for text in seen if canary in text]
@@ -57,11 +57,9 @@ def test_canaries_appear_nowhere(system: System, upstream: Upstream) -> None:
 
 def test_a_service_account_that_is_not_the_gateways_gets_no_table(system: System, gateway: Gateway) -> None:
     path = f"/api/v1/namespaces/{GATEWAY_NAMESPACE}/serviceaccounts"
-    subprocess_name = f"stranger-{system.namespace}"
-    system.api.request(
-        "POST", path, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": subprocess_name}}
-    )
-    stranger = system.gateway("gw-stranger", account=subprocess_name)
+    account = f"stranger-{system.namespace}"
+    system.api.request("POST", path, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}})
+    stranger = system.gateway("gw-stranger", account=account)
 
     def refused() -> bool:
         return system.operator.metric("trunkline_operator_authentications_refused_total") >= 1
@@ -89,9 +87,9 @@ def test_a_gateway_that_rejects_a_resource_shows_by_name(system: System, gateway
 
 
 def test_the_operator_serves_tls_only(system: System, gateway: Gateway) -> None:
+    address, ca = f"127.0.0.1:{system.operator.grpc_port}", str(system.operator.tls_dir / "ca.crt")
     shown = subprocess.run(
-        ["openssl", "s_client", "-connect", f"127.0.0.1:{system.operator.grpc_port}", "-CAfile"]
-        + [str(system.operator.tls_dir / "ca.crt")],
+        ["openssl", "s_client", "-connect", address, "-CAfile", ca],
         input="",
         capture_output=True,
         text=True,
