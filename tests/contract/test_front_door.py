@@ -10,6 +10,7 @@ from pathlib import Path
 
 import openai
 import pytest
+
 from harness import ports
 from harness.system import REPOSITORY, request, wait_for
 

@@ -221,7 +221,7 @@ class System:
     operator_flags: Sequence[str] = ()
     directory: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="trunkline-system-")))
     gateways: list[Gateway] = field(default_factory=list)
-    _operator: Operator | None = None
+    operators: list[Operator] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         install_crds(self.api)
@@ -236,37 +236,47 @@ class System:
             print(self.logs())
         for gateway in self.gateways:
             gateway.kill()
-        if self._operator is not None:
-            self._operator.kill()
+        for operator in self.operators:
+            operator.kill()
 
     @property
     def operator(self) -> Operator:
-        """The operator, started at first use."""
-        if self._operator is None:
-            grpc_port, admin_port = ports.free_ports(2)
-            tls_dir = self.directory / "tls"
-            argv = [
-                str(BIN / "trunkline-operator"),
-                f"--namespace={self.namespace}",
-                f"--gateway-service-account={GATEWAY_NAMESPACE}/{GATEWAY_ACCOUNT}",
-                f"--tls-dir={tls_dir}",
-                f"--grpc-port={grpc_port}",
-                f"--admin-port={admin_port}",
-                f"--kubeconfig={self.api.kubeconfig}",
-                *self.operator_flags,
-            ]
-            log = self.directory / "operator.log"
-            self._operator = Operator(grpc_port, admin_port, tls_dir, log, argv).start()
-        return self._operator
+        """The first operator, started at first use."""
+        return self.operators[0] if self.operators else self.start_operator()
 
-    def gateway(self, name: str, *flags: str, account: str = GATEWAY_ACCOUNT) -> Gateway:
+    def start_operator(self, api_url: str = "", *, tls_dir: Path | None = None) -> Operator:
+        """Start an operator; ``api_url`` lets it reach the API server by another way, such as a relay."""
+        kubeconfig = self.api.kubeconfig
+        if api_url:
+            kubeconfig = self.directory / f"relayed-{len(self.operators)}.kubeconfig"
+            kubeconfig.write_text(self.api.kubeconfig.read_text(encoding="utf-8").replace(self.api.url, api_url))
+        grpc_port, admin_port = ports.free_ports(2)
+        tls_dir = tls_dir or self.directory / "tls"
+        argv = [
+            str(BIN / "trunkline-operator"),
+            f"--namespace={self.namespace}",
+            f"--gateway-service-account={GATEWAY_NAMESPACE}/{GATEWAY_ACCOUNT}",
+            f"--tls-dir={tls_dir}",
+            f"--grpc-port={grpc_port}",
+            f"--admin-port={admin_port}",
+            f"--kubeconfig={kubeconfig}",
+            *self.operator_flags,
+        ]
+        log = self.directory / f"operator-{len(self.operators)}.log"
+        operator = Operator(grpc_port, admin_port, tls_dir, log, argv).start()
+        self.operators.append(operator)
+        return operator
+
+    def gateway(
+        self, name: str, *flags: str, account: str = GATEWAY_ACCOUNT, operator_port: int | None = None
+    ) -> Gateway:
         """Start a gateway named ``name`` with a token of ``account``; the operator may come later."""
         port, admin_port = ports.free_ports(2)
         token_file = self.directory / f"{name}.token"
         token_file.write_text(self.api.create_token(GATEWAY_NAMESPACE, account, "trunkline"), encoding="ascii")
         argv = [
             str(BIN / "trunkline-gateway"),
-            f"--operator=127.0.0.1:{self.operator.grpc_port}",
+            f"--operator=127.0.0.1:{operator_port or self.operator.grpc_port}",
             "--host=127.0.0.1",
             f"--port={port}",
             f"--admin-port={admin_port}",
