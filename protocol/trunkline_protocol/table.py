@@ -9,6 +9,17 @@ from typing import Final, NamedTuple, TypeAlias
 
 from trunkline_protocol.v1 import routing_pb2 as pb
 
+KINDS: Final[Mapping["ResourceType", str]] = {
+    pb.TYPE_ROUTE: "ModelGroup",
+    pb.TYPE_UPSTREAM: "ProviderCredential",
+    pb.TYPE_KEY: "VirtualKey",
+    pb.TYPE_SECRET: "Secret",
+}
+"""The kind of the object that a resource is named after: the first part of the ref of its primary source."""
+
+ALWAYS_APPLIED: Final = frozenset({pb.TYPE_KEY, pb.TYPE_SECRET})
+"""Applied whatever ``min_reader`` says, and taken away where they cannot be read: no upgrade may stop a revocation."""
+
 READER_VERSION: Final = 1
 """The newest ``min_reader`` that this code understands."""
 
@@ -60,9 +71,40 @@ def content_version(name: Name, body: bytes) -> bytes:
     return digest.digest()[:16]
 
 
+class Fingerprint:
+    """The version of a whole table, kept up to date at the cost of what changes.
+
+    The same set of resources gives the same version, in any order: it is the sum of a hash of each. It tells tables
+    apart; it proves nothing about who wrote them.
+    """
+
+    __slots__ = ("_sum",)
+
+    def __init__(self, versions: Iterable[tuple[Name, bytes]] = ()) -> None:
+        self._sum = 0
+        for name, version in versions:
+            self.add(name, version)
+
+    def add(self, name: Name, version: bytes) -> None:
+        """A resource that is in the table from now on."""
+        self._sum = (self._sum + _entry(name, version)) & _MASK
+
+    def remove(self, name: Name, version: bytes) -> None:
+        """A resource that was in the table and no longer is."""
+        self._sum = (self._sum - _entry(name, version)) & _MASK
+
+    def __str__(self) -> str:
+        return f"{self._sum:016x}"
+
+
+_MASK: Final = (1 << 64) - 1
+
+
+def _entry(name: Name, version: bytes) -> int:
+    digest = hashlib.sha256(b"%d\0%s\0%s" % (name.type, name.name.encode(), version))
+    return int.from_bytes(digest.digest()[:8])
+
+
 def table_version(versions: Iterable[tuple[Name, bytes]]) -> str:
-    """The version of a whole table, in hex: the same set of resources gives the same version, in any order."""
-    digest = hashlib.sha256()
-    for name, version in sorted(versions):
-        digest.update(b"%d\0%s\0%s" % (name.type, name.name.encode(), version))
-    return digest.hexdigest()[:16]
+    """The version of a whole table, 16 hex digits; see `Fingerprint`."""
+    return str(Fingerprint(versions))

@@ -171,6 +171,7 @@ class Resource(_message.Message):
     SOURCES_FIELD_NUMBER: _builtins.int
     MIN_READER_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
     type: Global___Type.ValueType
     name: _builtins.str
     """"namespace/name" of what it was compiled from"""
@@ -180,6 +181,10 @@ class Resource(_message.Message):
     """the least reader version that understands it"""
     body: _builtins.bytes
     """Route | Upstream | Key | Secret, by `type`"""
+    held: _builtins.bool
+    """The last good version of something that is invalid now. Its sources are older than what others rest on, so it is
+    held against what the gateway has, or had, under this name, and not against the marks of its sources.
+    """
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___Source]:
         """not part of the version"""
@@ -193,10 +198,11 @@ class Resource(_message.Message):
         sources: _abc.Iterable[Global___Source] | None = ...,
         min_reader: _builtins.int = ...,
         body: _builtins.bytes = ...,
+        held: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "min_reader", b"min_reader", "name", b"name", "sources", b"sources", "type", b"type", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "held", b"held", "min_reader", b"min_reader", "name", b"name", "sources", b"sources", "type", b"type", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -631,6 +637,7 @@ class Update(_message.Message):
     RESOURCES_FIELD_NUMBER: _builtins.int
     REMOVALS_FIELD_NUMBER: _builtins.int
     MORE_FIELD_NUMBER: _builtins.int
+    MARKS_FIELD_NUMBER: _builtins.int
     nonce: _builtins.int
     """the same in all parts"""
     table_version: _builtins.str
@@ -640,6 +647,12 @@ class Update(_message.Message):
     def resources(self) -> _containers.RepeatedCompositeFieldContainer[Global___Resource]: ...
     @_builtins.property
     def removals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Removal]: ...
+    @_builtins.property
+    def marks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Source]:
+        """Objects of which the operator has a newer view that changed nothing: a gateway raises its marks and does no more.
+        Without them a value that changed and changed back could be undone by a replica that lags in between.
+        """
+
     def __init__(
         self,
         *,
@@ -648,10 +661,11 @@ class Update(_message.Message):
         resources: _abc.Iterable[Global___Resource] | None = ...,
         removals: _abc.Iterable[Global___Removal] | None = ...,
         more: _builtins.bool = ...,
+        marks: _abc.Iterable[Global___Source] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["more", b"more", "nonce", b"nonce", "removals", b"removals", "resources", b"resources", "table_version", b"table_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["marks", b"marks", "more", b"more", "nonce", b"nonce", "removals", b"removals", "resources", b"resources", "table_version", b"table_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -775,7 +789,7 @@ Global___Ack: _TypeAlias = Ack  # noqa: Y015
 
 @_typing.final
 class Reject(_message.Message):
-    """The gateway cannot use this version and keeps the one it has."""
+    """The gateway cannot use this version and keeps the one it has; of a Key or a Secret it keeps none."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -783,11 +797,14 @@ class Reject(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    HELD_VERSION_FIELD_NUMBER: _builtins.int
     type: Global___Type.ValueType
     name: _builtins.str
     version: _builtins.bytes
     reason: _builtins.str
     """a sentence for people; never holds a secret"""
+    held_version: _builtins.bytes
+    """empty: none"""
     def __init__(
         self,
         *,
@@ -795,10 +812,11 @@ class Reject(_message.Message):
         name: _builtins.str = ...,
         version: _builtins.bytes = ...,
         reason: _builtins.str = ...,
+        held_version: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason", "type", b"type", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_version", b"held_version", "name", b"name", "reason", b"reason", "type", b"type", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -839,16 +857,20 @@ class NodeReport(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     KEYS_FIELD_NUMBER: _builtins.int
+    DRAINING_FIELD_NUMBER: _builtins.int
+    draining: _builtins.bool
+    """it finishes its streams and exits: it no longer counts"""
     @_builtins.property
     def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyHealth]: ...
     def __init__(
         self,
         *,
         keys: _abc.Iterable[Global___KeyHealth] | None = ...,
+        draining: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "keys", b"keys"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
