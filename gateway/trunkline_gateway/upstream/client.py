@@ -1,5 +1,6 @@
 """The one small interface between the attempt loop and whatever carries a request to a provider."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -94,4 +95,12 @@ class Client(Protocol):
 
     async def close(self) -> None:
         """Close all connections."""
+        ...
+
+
+class PooledClient(Client, Protocol):
+    """A client that keeps connections between requests."""
+
+    async def prune(self, endpoints: Collection[Endpoint]) -> None:
+        """Close what is kept for endpoints that are not among these; requests in flight there run to their end."""
         ...

@@ -1,0 +1,1 @@
+"""The built-in provider `echo`: an OpenAI-compatible upstream inside the gateway, the same answer every time."""
