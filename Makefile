@@ -79,7 +79,7 @@ golden: .venv/.dev ## Rewrite the golden files; review the diff like code
 	@$(BIN)/pytest --update-golden tests/operator -q
 
 bench: .venv/.dev ## Measure propagation, start-up and memory
-	@$(BIN)/python bench/main_job.py $(ARGS)
+	@PYTHONPATH=tests $(BIN)/python bench/main_job.py $(ARGS)
 
 clean: ## Remove the virtual environment and caches
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,16 @@
+"""What `trunkline run` is told on the command line or in the environment."""
+
+from pathlib import Path
+from typing import Final
+
+from trunkline_protocol import flags, logs
+
+RUN_FLAGS: Final = (
+    flags.Flag("host", flags.text, "Address to listen on.", "127.0.0.1"),
+    flags.Flag("port", flags.port, "Port of the APIs.", 8080),
+    flags.Flag("admin-port", flags.port, "Port of metrics, health and debug.", 9090),
+    flags.Flag("state-dir", flags.path, "Where the key of this run and the last table are kept.", Path(".trunkline")),
+    flags.Flag("welcome", flags.switch, "Make a key for this run, ask for a first answer, print how to go on.", False),
+    flags.Flag("log-level", flags.one_of(*logs.LEVELS), "The least that is logged.", "warning"),
+    flags.Flag("log-format", flags.one_of(*logs.FORMATS), "json, or text for people.", "text"),
+)
