@@ -1,0 +1,80 @@
+"""A whole answer: is it one, and what it took. Its bytes are passed on as they are."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from trunkline_gateway.dialects.openai_chat import errors, usage
+from trunkline_gateway.errors import UpstreamProtocolError
+from trunkline_gateway.exchange import Usage
+
+TAIL_BYTES: Final = 16 * 1024
+"""Of an answer too long to be held: where its usage is looked for. It stands last where it was seen in such answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """What matters of an answer that came with a status of success.
+
+    Attributes:
+        error_status: What it would have been, had the upstream said so in the status; None for a real answer.
+        usage: As counted by the upstream.
+    """
+
+    error_status: int | None
+    usage: Usage | None
+
+
+_NULL: Final = msgspec.Raw(b"null")
+
+
+class _WireAnswer(msgspec.Struct):
+    """The members that matter of a ``chat.completion``, of a list of embeddings, and of an error."""
+
+    usage: object = None
+    error: object = None
+    choices: msgspec.Raw = _NULL
+    data: msgspec.Raw = _NULL
+
+
+_decoder: Final = msgspec.json.Decoder(_WireAnswer)
+_json: Final = msgspec.json.Decoder()
+
+
+def read(body: bytes) -> Whole:
+    """Look at a whole answer. One with an ``error`` and nothing else to give is an error, whatever HTTP said.
+
+    Raises:
+        UpstreamProtocolError: It is not a JSON object.
+    """
+    try:
+        answer = _decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as failure:
+        raise UpstreamProtocolError("The upstream's answer is not a JSON object.") from failure
+    nothing = bytes(answer.choices) in _EMPTY and bytes(answer.data) in _EMPTY
+    error_status = errors.status_of(answer.error) if answer.error and nothing else None
+    return Whole(error_status, usage.read(answer.usage))
+
+
+_EMPTY: Final = frozenset({b"null", b"[]"})
+
+
+def usage_at_end(tail: bytes) -> Usage | None:
+    """The usage of an answer of which only the end was kept, if its ``usage`` stands there."""
+    # In a string the quotes would be escaped, so this is a name; the last one is the outermost's.
+    place = tail.rfind(b'"usage"')
+    if place < 0:
+        return None
+    rest = tail[place + len(b'"usage"') :].lstrip(b" \t\r\n").removeprefix(b":")
+    end = len(rest)
+    # Cut from the right, brace by brace, until it is JSON: there are one or two of them after the usage.
+    for _ in range(8):
+        end = rest.rfind(b"}", 0, end)
+        if end < 0:
+            return None
+        try:
+            return usage.read(_json.decode(rest[: end + 1]))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
+    return None

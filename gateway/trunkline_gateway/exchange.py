@@ -1,0 +1,26 @@
+"""What is said about a request and its answer in words of no vendor: the operation, and the tokens it took."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Operation: TypeAlias = Literal["chat", "embeddings"]
+"""What the caller wants done, whatever the dialect."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens as the upstream counted them; None where it did not say. Never an estimate.
+
+    Attributes:
+        prompt: Input tokens, cached ones included.
+        completion: Output tokens, reasoning included.
+        total: As reported, which need not be the sum.
+        cached: The part of ``prompt`` that was read from a cache.
+        reasoning: The part of ``completion`` that was reasoning.
+    """
+
+    prompt: int | None = None
+    completion: int | None = None
+    total: int | None = None
+    cached: int | None = None
+    reasoning: int | None = None

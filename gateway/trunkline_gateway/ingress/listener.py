@@ -1,0 +1,102 @@
+"""A uvicorn server that shares its loop, leaves signals alone, and says when it is up."""
+
+import asyncio
+import contextlib
+import logging
+import math
+import socket
+from collections.abc import Iterator
+from typing import Final
+
+import uvicorn
+from uvicorn._types import ASGI3Application
+
+from trunkline_gateway.ingress import protocol
+
+KEEP_ALIVE_SECONDS: Final = 75
+"""More than the idle time that load balancers and SDKs keep connections for, so that they close first."""
+
+
+class Listener:
+    """One port and what is served there."""
+
+    def __init__(
+        self,
+        app: ASGI3Application,
+        *,
+        host: str,
+        port: int,
+        refused: protocol.Refused = lambda _status, _code: None,
+        limits: protocol.Limits | None = None,
+        grace_seconds: float = 30.0,
+        keep_alive_seconds: int = KEEP_ALIVE_SECONDS,
+    ) -> None:
+        """Bind at once, so that a port that is taken shows before anything else has begun.
+
+        Raises:
+            OSError: The address cannot be bound.
+        """
+        self._socket = _bind(host, port)
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                http=protocol.protocol_class(limits or protocol.Limits(), refused),
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                log_level=logging.WARNING,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_keep_alive=keep_alive_seconds,
+                timeout_graceful_shutdown=math.ceil(grace_seconds),
+                interface="asgi3",
+            )
+        )
+        self._serving: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port, also where the system chose it."""
+        number: int = self._socket.getsockname()[1]
+        return number
+
+    async def start(self) -> None:
+        """Listen; returns when connections are accepted."""
+        self._serving = asyncio.create_task(self._server.serve(sockets=[self._socket]), name=f"listener {self.port}")
+        up = asyncio.create_task(self._server.up.wait())
+        await asyncio.wait([up, self._serving], return_when=asyncio.FIRST_COMPLETED)
+        if not up.done():
+            up.cancel()
+            await self._serving
+
+    async def stop(self) -> None:
+        """Accept nothing more, finish what is being answered, break off what outlasts the grace period."""
+        self._server.should_exit = True
+        if self._serving is not None:
+            await self._serving
+            # uvicorn leaves cancelled requests behind; let them end before the loop does.
+            if tasks := list(self._server.server_state.tasks):
+                await asyncio.wait(tasks, timeout=1.0)
+        self._socket.close()
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    if host == "::":
+        return socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=2048)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)

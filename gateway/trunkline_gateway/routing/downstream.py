@@ -1,0 +1,171 @@
+"""The client's side of an answer: held, then opened, then committed.
+
+Held: nothing is out. Opened: a streamed answer that has no content yet got status 200, headers and a keep-alive, so
+that nothing on the way gives up; only the status is spent. Committed: the answer flows. See "Commit protocol".
+"""
+
+import asyncio
+import math
+from typing import Final, Literal, TypeAlias
+
+from trunkline_gateway import sse
+from trunkline_gateway.dialects.openai_chat import errors as openai_errors
+from trunkline_gateway.errors import GatewayError
+from trunkline_gateway.ingress.http import ClientGoneError, Headers, Responder
+from trunkline_gateway.routing.call import Settings
+
+State: TypeAlias = Literal["held", "opened", "committed", "ended"]
+
+_STREAM: Final = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),  # nginx would collect events
+)
+_JSON: Final = b"application/json"
+
+
+class Downstream:
+    """Where one answer goes. Close it, whatever happens.
+
+    Attributes:
+        status: What is out; 0: nothing.
+    """
+
+    def __init__(self, responder: Responder, headers: Headers, settings: Settings) -> None:
+        """Begin with nothing out; ``headers`` go with every answer."""
+        self.state: State = "held"
+        self.status = 0
+        self._responder = responder
+        self._headers = tuple(headers)
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._beat: asyncio.Task[None] | None = None
+        self._writing = False
+        self._last = 0.0
+
+    def watch(self) -> None:
+        """From now on, silence is filled with keep-alives: the client has asked for a stream."""
+        self._last = self._loop.time() + self._settings.open_seconds - self._settings.keep_alive_seconds
+        self._timer = self._loop.call_at(self._loop.time() + self._settings.open_seconds, self._wake)
+
+    async def settle(self) -> State:
+        """Send no more keep-alives, and give how far it has come."""
+        await self._quiet()
+        self._stop_timer()
+        return self.state
+
+    async def close(self) -> None:
+        """Stop keeping alive at once."""
+        self._stop_timer()
+        if self._beat is not None:
+            self._beat.cancel()
+            await asyncio.gather(self._beat, return_exceptions=True)
+
+    # ---- a stream ----
+
+    async def commit(self, headers: Headers, data: bytes) -> None:
+        """The first content of a stream: ``headers`` go out unless it was opened before, then ``data``."""
+        await self._quiet()
+        self._writing = True
+        try:
+            if self.state == "held":
+                self.status = 200
+                await self._responder.start(200, (*self._headers, *headers, *_STREAM[1:]))
+            self.state = "committed"
+            await self._responder.write(data)
+        finally:
+            self._written()
+
+    async def write(self, data: bytes) -> None:
+        """More of a committed answer; returns when more would be taken."""
+        await self._quiet()
+        self._writing = True
+        try:
+            await self._responder.write(data)
+        finally:
+            self._written()
+
+    async def finish(self, data: bytes = b"") -> None:
+        """The end of a committed answer."""
+        await self.settle()
+        self.state = "ended"
+        await self._responder.finish(data)
+
+    async def abort(self) -> None:
+        """The end of an answer that cannot say that it failed: the connection ends before the answer does."""
+        await self.close()
+        self.state = "ended"
+        await self._responder.abort()
+
+    # ---- a whole answer, or an error ----
+
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """A whole answer; only while nothing is out."""
+        await self.settle()
+        self.state = "ended"
+        self.status = status
+        length = (b"content-length", b"%d" % len(body))
+        await self._responder.start(status, (*self._headers, *headers, length))
+        await self._responder.finish(body)
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """The head of a whole answer that is passed on as it comes; only while nothing is out."""
+        await self.settle()
+        self.state = "committed"
+        self.status = status
+        await self._responder.start(status, (*self._headers, *headers))
+
+    async def refuse(self, status: int, headers: Headers, body: bytes, *, retry_after_seconds: float | None) -> None:
+        """An error in OpenAI's shape: as an answer, or as the last event where the status is spent."""
+        if await self.settle() != "held":
+            await self.finish(openai_errors.event_of(body))
+            return
+        own = [(b"content-type", _JSON)]
+        if retry_after_seconds is not None:
+            own.append((b"retry-after", b"%d" % max(math.ceil(retry_after_seconds), 1)))
+        await self.answer(status, (*headers, *own), body)
+
+    async def fail(self, error: GatewayError) -> None:
+        """The end of a committed stream that broke off: an explicit error, and no ``[DONE]``."""
+        await self.finish(openai_errors.event(error))
+
+    # ---- keeping alive ----
+
+    def _wake(self) -> None:
+        now = self._loop.time()
+        due = self._last + self._settings.keep_alive_seconds
+        if due > now:
+            self._timer = self._loop.call_at(due, self._wake)
+        elif self._writing:  # the client does not read: it has enough to do
+            self._timer = self._loop.call_at(now + self._settings.keep_alive_seconds, self._wake)
+        else:
+            self._timer = None
+            self._beat = self._loop.create_task(self._keep_alive())
+
+    async def _keep_alive(self) -> None:
+        try:
+            if self.state == "held":
+                self.state = "opened"
+                self.status = 200
+                await self._responder.start(200, (*self._headers, *_STREAM))
+            await self._responder.write(sse.KEEP_ALIVE)
+        except ClientGoneError:
+            return  # whoever serves it finds out by itself
+        self._last = self._loop.time()
+        self._timer = self._loop.call_at(self._last + self._settings.keep_alive_seconds, self._wake)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def _quiet(self) -> None:
+        """Wait until no keep-alive is half written."""
+        if self._beat is not None:
+            await self._beat
+            self._beat = None
+
+    def _written(self) -> None:
+        self._writing = False
+        self._last = self._loop.time()

@@ -1,0 +1,321 @@
+"""One attempt: send, look at what comes, and pass it on or say why not."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import Final
+
+from trunkline_gateway import errors
+from trunkline_gateway.dialects.openai_chat import errors as openai_errors
+from trunkline_gateway.dialects.openai_chat import response as openai_response
+from trunkline_gateway.dialects.openai_chat.stream import AnswerStream
+from trunkline_gateway.ingress.http import ClientGoneError, Headers
+from trunkline_gateway.routing import failures, upstream_request
+from trunkline_gateway.routing.call import Attempt, Call, Outcome, Result, Settings
+from trunkline_gateway.routing.downstream import Downstream
+from trunkline_gateway.routing.failures import Failure
+from trunkline_gateway.routing.health import Health, Ticket
+from trunkline_gateway.routing.plan import Candidate
+from trunkline_gateway.routing.snapshot import UpstreamKey
+from trunkline_gateway.secrecy import Scrubber
+from trunkline_gateway.upstream.client import Client, Response
+
+MAX_ERROR_BYTES: Final = 256 * 1024
+"""Of an error's body that is read; the rest is not waited for."""
+
+ERROR_SECONDS: Final = 5.0
+"""For an error's body: it must not hold up the next target."""
+
+AFTER_DONE_SECONDS: Final = 1.0
+"""For the end of the framing after ``[DONE]``, so that the connection can be used again."""
+
+STREAM_TRUNCATED: Final = "stream_truncated"
+UPSTREAM_REFUSED: Final = "upstream_refused"
+"""Stands in the outcome for an error whose code is the upstream's own."""
+
+_JSON: Final = b"application/json"
+_EVENT_STREAM: Final = b"text/event-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What all attempts of one request have in common.
+
+    Attributes:
+        begun: When the request began, on the loop's clock.
+    """
+
+    call: Call
+    client: Client
+    health: Health
+    downstream: Downstream
+    settings: Settings
+    outcome: Outcome
+    begun: float
+
+
+class OneAttempt:
+    """One (target, key) pair. What it finds out goes into health and outcome."""
+
+    def __init__(self, serving: Serving, candidate: Candidate, key: UpstreamKey, ticket: Ticket) -> None:
+        self._serving = serving
+        self._downstream = serving.downstream
+        self._outcome = serving.outcome
+        self._candidate = candidate
+        self._key = key
+        self._ticket = ticket
+        self._loop = asyncio.get_running_loop()
+        self._target = candidate.target.name
+        self._number = len(serving.outcome.attempts) + 1
+        self._result: Result = "cancelled"
+        self._status = 0
+        self._passes_on = False
+        self._scrubber: Scrubber | None = None
+
+    async def run(self) -> Failure | None:
+        """Make it. None: the client has its answer, such as it is."""
+        begun = self._loop.time()
+        try:
+            try:
+                failure = await self._exchange()
+            except errors.UpstreamError as error:
+                failure = failures.of_exception(error, target=self._target)
+            if failure is not None:
+                self._result = failure.result
+                failures.account(failure, self._ticket)
+            return failure
+        except (asyncio.CancelledError, ClientGoneError):
+            self._result = "cancelled"
+            raise
+        finally:
+            self._outcome.attempts.append(
+                Attempt(
+                    target=self._target,
+                    upstream=self._candidate.upstream.name,
+                    key=self._key.name,
+                    result=self._result,
+                    status=self._status,
+                    duration_seconds=self._loop.time() - begun,
+                )
+            )
+
+    async def _exchange(self) -> Failure | None:
+        serving = self._serving
+        request = upstream_request.build(serving.call, self._candidate, self._key, serving.settings.timeouts)
+        response = await serving.client.send(request)
+        try:
+            self._status = response.status
+            if not 200 <= response.status < 300:
+                return await self._error(response)
+            if serving.call.request.stream and _is_event_stream(response):
+                return await self._stream(response)
+            return await self._whole(response)
+        finally:
+            await response.close()
+
+    # ---- an error ----
+
+    async def _error(self, response: Response) -> Failure | None:
+        status = response.status
+        kind = failures.kind_of(status)
+        if kind == "answer":
+            body = await _error_body(response)
+            await self._refuse(status, body, _content_type(response))
+            return None
+        body = b"" if kind in ("key", "redirect") else await _error_body(response)
+        wait = failures.retry_after(response.headers, wall_seconds=self._serving.health.wall())
+        return self._failure(status, body, wait)
+
+    def _failure(self, status: int, body: bytes, retry_after_seconds: float | None = None) -> Failure:
+        said: bytes | None = None
+        if openai_errors.has_error_shape(body):
+            said = openai_errors.passed_on(body, self._scrub, status=status)
+        elif body.strip():
+            said = openai_errors.wrap(body.decode("utf-8", "replace"), self._scrub, status=status)
+        return failures.of_status(status, target=self._target, body=said, retry_after_seconds=retry_after_seconds)
+
+    async def _refuse(self, status: int, body: bytes, content_type: bytes) -> None:
+        """The upstream's error is the answer."""
+        said = openai_errors.passed_on(body, self._scrub, status=status)
+        self._answers("refused")
+        self._outcome.error = UPSTREAM_REFUSED
+        if await self._downstream.settle() == "held":
+            headers = (*self._own_headers(), (b"content-type", content_type if said == body else _JSON))
+            await self._downstream.answer(status, headers, said)
+        else:
+            await self._downstream.finish(openai_errors.event_of(said))
+
+    # ---- a whole answer ----
+
+    async def _whole(self, response: Response) -> Failure | None:
+        content_type = _content_type(response)
+        must_be_json = b"json" in content_type or b"html" in content_type
+        if self._serving.call.request.stream and not must_be_json:
+            await self._flow(response, [])  # some other stream
+            return None
+        held: list[bytes] = []
+        size = 0
+        while data := await response.read():
+            held.append(data)
+            size += len(data)
+            if size > self._serving.settings.max_whole_bytes:
+                await self._flow(response, held)
+                return None
+        body = b"".join(held)
+        try:
+            whole = openai_response.read(body)
+        except errors.UpstreamProtocolError:
+            if must_be_json:
+                raise
+            whole = openai_response.Whole(None, None)
+        if whole.error_status is not None:
+            if failures.kind_of(whole.error_status) != "answer":
+                return self._failure(whole.error_status, body)
+            await self._refuse(response.status, body, content_type)
+            return None
+        await self._can_start()
+        self._answers("ok")
+        self._outcome.usage = whole.usage
+        await self._downstream.answer(response.status, (*self._own_headers(), (b"content-type", content_type)), body)
+        return None
+
+    async def _flow(self, response: Response, held: list[bytes]) -> None:
+        """Pass on as it comes what is too long to hold, or not known."""
+        await self._can_start()
+        self._answers("ok")
+        await self._downstream.start(
+            response.status, (*self._own_headers(), (b"content-type", _content_type(response)))
+        )
+        tail = b""
+        try:
+            data = b"".join(held) or await response.read()
+            held.clear()
+            while data:
+                tail = (tail + data[-openai_response.TAIL_BYTES :])[-openai_response.TAIL_BYTES :]
+                await self._downstream.write(data)
+                data = await response.read()
+        except errors.UpstreamError as error:
+            self._break_off(error)
+            await self._downstream.abort()
+            return
+        self._outcome.usage = openai_response.usage_at_end(tail)
+        await self._downstream.finish()
+
+    async def _can_start(self) -> None:
+        """A streamed answer has been promised once it was opened."""
+        if await self._downstream.settle() != "held":
+            raise errors.UpstreamProtocolError("The upstream answered a request for a stream with something else.")
+
+    # ---- a streamed answer ----
+
+    async def _stream(self, response: Response) -> Failure | None:
+        answer = AnswerStream(
+            takes_out_usage=upstream_request.adds_usage(self._serving.call, self._candidate),
+            scrub=self._scrub,
+            max_held_bytes=self._serving.settings.max_held_bytes,
+        )
+        try:
+            failure = await self._pass_on(response, answer)
+            if failure is None and not answer.ended_well:
+                raise errors.UpstreamProtocolError(failures.CUT)
+        except errors.UpstreamError as error:
+            if not self._passes_on:
+                raise
+            self._break_off(error)
+            await self._downstream.fail(errors.UpstreamProtocolError(error.message, code=STREAM_TRUNCATED))
+            return None
+        finally:
+            if self._passes_on:
+                self._outcome.usage = answer.usage
+        if failure is None:
+            await self._downstream.finish()
+        return failure
+
+    async def _pass_on(self, response: Response, answer: AnswerStream) -> Failure | None:
+        """Until the end of the stream, or until it turns out to be a failure before it had content."""
+        while True:
+            data = await response.read()
+            passed = answer.receive_data(data) if data else answer.receive_eof()
+            if answer.error is not None and not answer.committed:
+                if failures.kind_of(answer.error.status) != "answer":
+                    self._status = answer.error.status
+                    return self._failure(answer.error.status, answer.error.body)
+                passed = answer.commit()
+            if answer.error is not None:
+                self._outcome.error = UPSTREAM_REFUSED
+            if passed or (answer.committed and not self._passes_on):
+                await self._write(response, passed)
+            if not data:
+                return None
+            if answer.done:
+                await self._after_done(response)
+                return None
+
+    async def _write(self, response: Response, data: bytes) -> None:
+        if self._passes_on:
+            await self._downstream.write(data)
+            return
+        self._answers("ok")
+        self._outcome.streamed = True
+        await self._downstream.commit((*self._own_headers(), (b"content-type", _content_type(response))), data)
+
+    async def _after_done(self, response: Response) -> None:
+        """Read to the end of the framing. Nobody waits for it, and nothing that goes wrong there matters."""
+        with contextlib.suppress(TimeoutError, errors.UpstreamError):
+            async with asyncio.timeout(AFTER_DONE_SECONDS):
+                while data := await response.read():
+                    await self._downstream.write(data)
+
+    # ---- both ----
+
+    def _scrub(self, text: str) -> str:
+        if self._scrubber is None:
+            upstream = self._candidate.upstream
+            self._scrubber = Scrubber(upstream.secret_values, upstream.endpoint.base_url)
+        return self._scrubber(text)
+
+    def _answers(self, result: Result) -> None:
+        """From here on this is the answer."""
+        self._passes_on = True
+        self._result = result
+        self._ticket.succeeded()
+        outcome = self._outcome
+        outcome.target = self._target
+        outcome.provider = self._candidate.upstream.provider
+        outcome.ttft_seconds = self._loop.time() - self._serving.begun
+
+    def _break_off(self, error: errors.UpstreamError) -> None:
+        """It broke after it had begun: nobody else can take over."""
+        self._result = "truncated"
+        self._outcome.truncated = True
+        self._outcome.error = STREAM_TRUNCATED
+        self._ticket.target_failed(error.status)
+
+    def _own_headers(self) -> Headers:
+        return target_headers(self._target, self._number)
+
+
+def target_headers(target: str, attempts: int) -> Headers:
+    """Who answered, and at which attempt. Direct models have no target that could be named."""
+    headers = [(b"x-trunkline-target", target.encode("ascii", "replace"))] if target else []
+    return [*headers, (b"x-trunkline-attempts", b"%d" % attempts)]
+
+
+def _content_type(response: Response) -> bytes:
+    return next((value for name, value in response.headers if name == b"content-type"), _JSON)
+
+
+def _is_event_stream(response: Response) -> bool:
+    """Where nothing is said, what was asked for is assumed."""
+    content_type = next((value for name, value in response.headers if name == b"content-type"), _EVENT_STREAM)
+    return content_type.partition(b";")[0].strip().lower() == _EVENT_STREAM
+
+
+async def _error_body(response: Response) -> bytes:
+    """What comes of an error's body in reasonable time and size."""
+    body = bytearray()
+    with contextlib.suppress(TimeoutError, errors.UpstreamError):
+        async with asyncio.timeout(ERROR_SECONDS):
+            while len(body) < MAX_ERROR_BYTES and (data := await response.read()):
+                body += data
+    return bytes(body[:MAX_ERROR_BYTES])

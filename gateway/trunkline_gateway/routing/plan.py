@@ -1,0 +1,138 @@
+"""In which order the targets of a request are tried, and with which keys: a pure decision over health and chance.
+
+Healthy targets first, by priority; within a priority by weighted choice without replacement, so that the first is
+chosen in proportion to the weights and the rest stand by. Then, because nothing healthy is left, those that cool for
+5xx or timeouts, the one that is back soonest first. Keys that cool or were refused are not tried at all.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from trunkline_gateway.exchange import Operation
+from trunkline_gateway.routing.health import Health, TargetName
+from trunkline_gateway.routing.resolve import Resolved
+from trunkline_gateway.routing.snapshot import Target, Upstream, UpstreamKey
+
+MAX_ATTEMPTS: Final = 16
+"""(target, key) pairs of one request."""
+
+MAX_RESERVED: Final = 8
+"""How many attempts the keys of one account leave to the targets after it."""
+
+DIALECTS: Final[dict[Operation, str]] = {"chat": "openai_chat", "embeddings": "openai_embeddings"}
+"""What an account must speak for an operation to be passed through."""
+
+Chance = Callable[[], float]
+"""A number in [0, 1), as `random.random` gives."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A target with the keys of its account that may be tried, in order; at least one."""
+
+    target: Target
+    upstream: Upstream
+    name: TargetName
+    keys: tuple[UpstreamKey, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to try, and why it may be nothing.
+
+    Attributes:
+        spoken: Whether any target speaks the dialect of the operation, usable or not.
+        rejected: Whether keys were left out because they were refused.
+        soonest: When the first of the keys that were left out for a 429 is back, on health's clock; None: there are
+            none.
+    """
+
+    candidates: tuple[Candidate, ...]
+    spoken: bool
+    rejected: bool
+    soonest: float | None
+
+
+def plan(resolved: Resolved, operation: Operation, health: Health, chance: Chance) -> Plan:
+    """Order the targets of ``resolved``. Targets of weight 0 take no part; keys past their expiry neither."""
+    spoken = rejected = False
+    soonest: float | None = None
+    healthy: dict[int, list[Candidate]] = {}
+    cooling: list[tuple[float, Candidate]] = []
+    for target in resolved.targets:
+        upstream = target.upstream
+        if upstream is None or DIALECTS[operation] not in upstream.dialects:
+            continue
+        spoken = True
+        if target.weight == 0:
+            continue
+        usable, is_rejected, until = _keys(upstream, health)
+        rejected = rejected or is_rejected
+        soonest = _earlier(soonest, until)
+        if not usable:
+            continue
+        name = TargetName(resolved.route, target.name, upstream.name)
+        candidate = Candidate(target, upstream, name, tuple(_by_chance(usable, upstream, health, chance)))
+        back = health.target_until(name)
+        if back is None:
+            healthy.setdefault(target.priority, []).append(candidate)
+        else:
+            cooling.append((back, candidate))
+    candidates: list[Candidate] = []
+    for priority in sorted(healthy):
+        candidates += weighted_order(healthy[priority], lambda each: each.target.weight, chance)
+    candidates += [candidate for _, candidate in sorted(cooling, key=lambda each: each[0])]
+    return Plan(candidates=tuple(candidates), spoken=spoken, rejected=rejected, soonest=soonest)
+
+
+def keys_left(made: int, after: int) -> int:
+    """How many keys a target may try when ``made`` attempts were made and ``after`` targets follow: at least one."""
+    return max(MAX_ATTEMPTS - made - min(after, MAX_RESERVED), 1) if made < MAX_ATTEMPTS else 0
+
+
+def weighted_order(items: Iterable[_T], weight: Callable[[_T], int], chance: Chance) -> list[_T]:
+    """Draw all without replacement, each time in proportion to the weights (Efraimidis and Spirakis, 2006)."""
+    items = list(items)
+    if len(items) < 2:
+        return items
+    # An exponential clock per item, the rate being its weight: the order in which they ring.
+    drawn = [(-math.log(1.0 - chance()) / max(weight(item), 1), place) for place, item in enumerate(items)]
+    drawn.sort()
+    return [items[place] for _, place in drawn]
+
+
+def _keys(upstream: Upstream, health: Health) -> tuple[list[UpstreamKey], bool, float | None]:
+    """The keys that may be tried now; whether others were refused; when the first cooling one is back."""
+    usable: list[UpstreamKey] = []
+    rejected = False
+    soonest: float | None = None
+    for key in upstream.keys:
+        if key.expires and key.expires <= health.wall():
+            continue
+        state = health.key_state(upstream, key)
+        if state == "active":
+            usable.append(key)
+        elif state == "rejected":
+            rejected = True
+        else:
+            soonest = _earlier(soonest, health.key_until(upstream, key))
+    return usable, rejected, soonest
+
+
+def _by_chance(keys: list[UpstreamKey], upstream: Upstream, health: Health, chance: Chance) -> list[UpstreamKey]:
+    """By weight; those that another request is just trying after a cooldown come last."""
+    if len(keys) == 1:
+        return keys
+    ordered = weighted_order(keys, lambda key: key.weight, chance)
+    ordered.sort(key=lambda key: health.key_on_trial(upstream, key))
+    return ordered
+
+
+def _earlier(one: float | None, other: float | None) -> float | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)

@@ -1,0 +1,138 @@
+"""From a name to a group and its targets, and whether this key may: one step, so that neither can be had alone.
+
+The order is fixed: exact public name, the same ignoring case, the longest glob, ``credential:model``. The first that
+fits is meant; a key that may not use it gets the same answer as for a name that nobody has.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from trunkline_gateway.errors import ModelNotFoundError
+from trunkline_gateway.routing.snapshot import Key, Route, Snapshot, Target
+
+DIRECT: Final = ""
+"""Stands where a group's and a target's name would be, for ``credential:model``; no resource is called so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a request is for.
+
+    Attributes:
+        route: ``namespace/name`` of the ModelGroup, or `DIRECT`.
+        group: The ModelGroup's own name, or `DIRECT`.
+        targets: All that it has, in the table's order.
+        capture: What stands for ``*`` in a target's model.
+    """
+
+    route: str
+    group: str
+    targets: tuple[Target, ...]
+    capture: str
+
+    def model_of(self, target: Target) -> str:
+        """The upstream's name of the model at ``target``."""
+        return target.model.replace("*", self.capture) if "*" in target.model else target.model
+
+
+def resolve(snapshot: Snapshot, key: Key, model: str) -> Resolved:
+    """Find what ``model`` means for ``key``.
+
+    Raises:
+        ModelNotFoundError: There is no such model, or not for this key; the sentence is the same.
+    """
+    resolved = _of_group(snapshot, key, model)
+    if resolved is None:
+        resolved = _direct(snapshot, key, model)
+    if resolved is None:
+        raise ModelNotFoundError(model)
+    return resolved
+
+
+def may_use(key: Key, route: Route, public_name: str) -> bool:
+    """Whether ``key`` may call ``public_name`` of ``route``; decides what is served and what is listed."""
+    folded = public_name.lower()
+    return route.admits(key) and any(match(pattern, folded) is not None for pattern in key.models)
+
+
+def match(pattern: str, name: str) -> str | None:
+    """What the first ``*`` of ``pattern`` stands for in ``name``: the name itself without one, None without a match.
+
+    Linear in the name for each ``*``, whatever the pattern: pieces are found from the left, none is tried twice.
+    """
+    start, middle, end = _pieces(pattern)
+    if end is None:
+        return name if pattern == name else None
+    if len(name) < len(start) + len(end) or not name.startswith(start) or not name.endswith(end):
+        return None
+    stop = len(name) - len(end)
+    place, first_stop = len(start), stop
+    for number, piece in enumerate(middle):
+        found = name.find(piece, place, stop)
+        if found < 0:
+            return None
+        if number == 0:
+            first_stop = found
+        place = found + len(piece)
+    return name[len(start) : first_stop]
+
+
+@lru_cache(maxsize=8192)
+def _pieces(pattern: str) -> tuple[str, tuple[str, ...], str | None]:
+    """Before the first ``*``, between them, after the last; None as the last where there is none."""
+    pieces = pattern.split("*")
+    if len(pieces) == 1:
+        return pattern, (), None
+    return pieces[0], tuple(pieces[1:-1]), pieces[-1]
+
+
+def _of_group(snapshot: Snapshot, key: Key, model: str) -> Resolved | None:
+    """The group that owns the name; if the key may not use it, nothing else is meant by the name."""
+    folded = model.lower()
+    capture = model
+    route = snapshot.exact.get(model)
+    if route is None:
+        route = snapshot.folded.get(folded)
+        if route is not None:
+            capture = next((name for name in route.models if name.lower() == folded), model)
+    if route is None:
+        for pattern, owner in snapshot.globs:
+            captured = match(pattern, folded)
+            if captured is not None:
+                route, capture = owner, _as_written(model, folded, pattern, captured)
+                break
+    if route is None:
+        return None
+    if route.internal or not may_use(key, route, model):
+        raise ModelNotFoundError(model)
+    return Resolved(route.name, route.group, route.targets, capture)
+
+
+def _as_written(model: str, folded: str, pattern: str, captured: str) -> str:
+    """The captured part in the client's own spelling."""
+    if len(model) != len(folded):
+        return captured  # a letter whose lower case is longer: the places do not agree
+    start = pattern.index("*")
+    return model[start : start + len(captured)]
+
+
+def _direct(snapshot: Snapshot, key: Key, model: str) -> Resolved | None:
+    """``credential:model``; see `Consent of direct models` in docs/design/001 for the three consents."""
+    credential, colon, name = model.partition(":")
+    if not colon or not name:
+        return None
+    credential = credential.lower()
+    upstream = snapshot.direct.get(credential)
+    if upstream is None or key.namespace not in upstream.direct_namespaces:
+        return None
+    folded = name.lower()
+    if not any(match(pattern.lower(), folded) is not None for pattern in upstream.direct_models):
+        return None
+    prefix = f"{credential}:"
+    if not any(
+        pattern.startswith(prefix) and match(pattern[len(prefix) :], folded) is not None for pattern in key.models
+    ):
+        return None
+    target = Target(name=DIRECT, upstream=upstream, model="*", weight=1, priority=0)
+    return Resolved(DIRECT, DIRECT, (target,), name)

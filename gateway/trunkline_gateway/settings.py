@@ -1,0 +1,41 @@
+"""Everything a gateway is told when it starts; `main` reads it from flags, an embedding program makes it itself."""
+
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trunkline_gateway.routing.snapshot import Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Of one gateway.
+
+    Attributes:
+        operator: ``HOST:PORT``, or ``unix:PATH`` for one in this process or on this machine.
+        port: Of the public listener; 0 lets the system choose.
+        admin_port: Of metrics and health; 0 lets the system choose.
+        ca_file: CA bundle that the operator's certificate must stand on; None: the system's. Not for a Unix socket.
+        token_file: Holds the ServiceAccount token shown to the operator; read again for each connection.
+        state_dir: Where the last known good is kept, secrets included; None: nowhere.
+        connect_timeout_seconds: This and the next ones: defaults of every upstream request.
+        total_timeout_seconds: Of a request with all its attempts.
+        trusted_proxies: Peers whose ``X-Forwarded-For`` is believed.
+        shutdown_grace_seconds: How long running answers may take after SIGTERM.
+    """
+
+    operator: str
+    host: str = "0.0.0.0"  # noqa: S104  # a gateway is there to be reached
+    port: int = 8080
+    admin_port: int = 9090
+    ca_file: Path | None = None
+    token_file: Path | None = None
+    state_dir: Path | None = None
+    max_body_bytes: int = 64 << 20
+    connect_timeout_seconds: float = 3.0
+    first_byte_timeout_seconds: float = 60.0
+    stream_idle_timeout_seconds: float = 60.0
+    total_timeout_seconds: float = 600.0
+    trusted_proxies: tuple[Network, ...] = ()
+    shutdown_grace_seconds: float = 30.0
+    node_name: str = field(default_factory=socket.gethostname)

@@ -1,0 +1,119 @@
+"""Server-sent events: bytes in, whole events out, each with its own bytes untouched.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+"""
+
+import re
+from typing import Final
+
+from trunkline_gateway.errors import UpstreamProtocolError
+
+MAX_EVENT_BYTES: Final = 1 << 20
+
+KEEP_ALIVE: Final = b": keep-alive\n\n"
+"""A comment: every client skips it."""
+
+# The end of a line and an empty line. A lone CR that is the last byte may be half of a CRLF, so it waits for more.
+_EVENT_END: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?=[^\n]))")
+_LONGEST_END: Final = 4
+_LINE_END: Final = re.compile(rb"\r\n|\n|\r")
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+class ServerSentEvent:
+    """One event, comment or empty line of a stream; its fields are read when they are asked for.
+
+    Attributes:
+        raw: Its bytes with the empty line that ends it; all ``raw`` together are the stream.
+    """
+
+    __slots__ = ("_data", "_name", "raw")
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self._data: bytes | None = None
+        self._name = b""
+
+    def __repr__(self) -> str:
+        return f"ServerSentEvent({self.raw!r})"
+
+    @property
+    def data(self) -> bytes:
+        """Its ``data:`` lines, joined by line feeds; empty for a comment."""
+        return self._read() if self._data is None else self._data
+
+    @property
+    def name(self) -> bytes:
+        """Its ``event:`` line; empty where it has none."""
+        if self._data is None:
+            self._read()
+        return self._name
+
+    def _read(self) -> bytes:
+        lines: list[bytes] = []
+        for line in _LINE_END.split(self.raw.removeprefix(_BOM)):
+            field, _, value = line.partition(b":")
+            if field == b"data":
+                lines.append(value.removeprefix(b" "))
+            elif field == b"event":
+                self._name = value.removeprefix(b" ")
+        self._data = b"\n".join(lines)
+        return self._data
+
+
+class EventSplitter:
+    """Bytes in, whole events out, the same ones however the bytes are cut. One per response; holds no socket."""
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        """Begin a stream; an unfinished event may hold ``max_event_bytes``."""
+        self._max_event_bytes = max_event_bytes
+        self._buffer = bytearray()
+        self._searched = 0
+
+    def receive_data(self, data: bytes) -> list[ServerSentEvent]:
+        """Take any slice of the stream, even half a character, and give the events that it completes.
+
+        Raises:
+            UpstreamProtocolError: An event is longer than it may be.
+        """
+        buffer = self._buffer
+        buffer += data
+        events: list[ServerSentEvent] = []
+        start = 0
+        search_from = self._searched
+        while True:
+            end = _end_of_event(buffer, start, max(search_from, start))
+            if end < 0:
+                break
+            self._check_size(end - start)
+            events.append(ServerSentEvent(bytes(buffer[start:end])))
+            start = end
+        if start:
+            del buffer[:start]
+        # What was searched is not searched again, so that an event in many small pieces takes linear time.
+        self._searched = max(len(buffer) - _LONGEST_END + 1, 0)
+        self._check_size(len(buffer))
+        return events
+
+    def receive_eof(self) -> ServerSentEvent | None:
+        """Give what stands after the last whole event; by the letter of the standard it is to be ignored."""
+        rest, self._buffer, self._searched = bytes(self._buffer), bytearray(), 0
+        return ServerSentEvent(rest) if rest else None
+
+    def _check_size(self, size: int) -> None:
+        if size > self._max_event_bytes:
+            raise UpstreamProtocolError(f"An event of the upstream's answer is over {self._max_event_bytes} bytes.")
+
+
+def _end_of_event(buffer: bytearray, start: int, search_from: int) -> int:
+    """Where the event that begins at ``start`` ends; -1: not yet known. An empty line is an event of its own."""
+    first = buffer[start : start + 1]
+    if first == b"\n":
+        return start + 1
+    if first == b"\r":
+        following = buffer[start + 1 : start + 2]
+        if following:
+            return start + 2 if following == b"\n" else start + 1
+        return -1
+    end = _EVENT_END.search(buffer, search_from)
+    return end.end() if end else -1

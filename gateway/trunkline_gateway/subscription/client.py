@@ -1,0 +1,289 @@
+"""The stream to the operator: connect, say hello, apply, acknowledge; for ever.
+
+`Subscription.run` never gives up and never raises for what an operator or a network does. The gateway serves what it
+has meanwhile; how old that is, is a metric.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import grpc
+from grpc import aio
+
+from trunkline_gateway.routing.snapshot import Snapshot
+from trunkline_gateway.subscription.lastgood import Keeper
+from trunkline_gateway.subscription.store import Store, WireError
+from trunkline_protocol import table
+from trunkline_protocol.logs import fields
+from trunkline_protocol.v1 import routing_pb2 as pb
+from trunkline_protocol.v1.routing_pb2_grpc import RoutingStub
+
+_LOG: Final = logging.getLogger(__name__)
+
+BACKOFF_SECONDS: Final = 0.5
+MAX_BACKOFF_SECONDS: Final = 30.0
+REPORT_SECONDS: Final = 5.0
+_HANDSHAKE_SECONDS: Final = 20.0
+_POLL_SECONDS: Final = 0.05
+
+OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
+    ("grpc.max_receive_message_length", table.MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", table.MAX_MESSAGE_BYTES),
+    # An operator that vanished without a word is noticed within 15 seconds.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.lb_policy_name", "round_robin"),
+    ("grpc.enable_http_proxy", 0),
+    # Each connect is a new channel with connections of its own, so that names are resolved and replicas chosen anew.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_retries", 0),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Where the operator is, and who we are.
+
+    Attributes:
+        operator: ``HOST:PORT`` or ``unix:PATH``.
+        node_name: The pod's name.
+        version: Of the software.
+        ca_file: Whom to trust; read at each connect. None: the system's.
+        token_file: ServiceAccount token; read at each connect. None: none is sent.
+        handshake_seconds: How long connecting and the first word of the operator may take.
+    """
+
+    operator: str
+    node_name: str
+    version: str = ""
+    ca_file: Path | None = None
+    token_file: Path | None = None
+    backoff_seconds: float = BACKOFF_SECONDS
+    max_backoff_seconds: float = MAX_BACKOFF_SECONDS
+    report_seconds: float = REPORT_SECONDS
+    handshake_seconds: float = _HANDSHAKE_SECONDS
+
+
+class Events(Protocol):
+    """What happens, for metrics and readiness. Called from the loop; must not block."""
+
+    def connected(self, connected: bool, /) -> None:
+        """The stream is up (after its first update) or down."""
+        ...
+
+    def applied(self, snapshot: Snapshot, /) -> None:
+        """A new snapshot is to be served."""
+        ...
+
+
+class Subscription:
+    """This gateway's subscription.
+
+    Attributes:
+        connected: Whether a stream is up and its first update applied.
+        last_error: Why there is no stream, in words; empty while there is one.
+        updates: How many updates were applied.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        events: Events,
+        *,
+        clock: Callable[[], float],
+        health_report: Callable[[], list[pb.KeyHealth]] = list,
+        keeper: Keeper | None = None,
+    ) -> None:
+        """Make one; `run` starts it.
+
+        Args:
+            settings: Where and who.
+            store: With what was restored, if anything.
+            events: Told what happens.
+            clock: Monotonic seconds.
+            health_report: The state of all keys, complete; only what has changed is sent.
+            keeper: Writes the last known good.
+        """
+        self.connected = False
+        self.last_error = "no operator has been reached yet"
+        self.updates = 0
+        self._settings = settings
+        self._store = store
+        self._events = events
+        self._clock = clock
+        self._health_report = health_report
+        self._keeper = keeper
+        self._instance = secrets.token_hex(8)
+        self._confirmed = clock()
+        self._draining = asyncio.Event()
+        self._attempt = 0
+
+    @property
+    def config_age_seconds(self) -> float:
+        """For how long nobody has confirmed that what is served is current; 0 while connected.
+
+        Without any operator so far it counts from the start of the process.
+        """
+        return 0.0 if self.connected else self._clock() - self._confirmed
+
+    async def run(self) -> None:
+        """Keep a stream up until cancelled."""
+        while True:
+            try:
+                await self._stream()
+                why = "the operator has ended the stream"
+            except aio.AioRpcError as error:
+                why = f"{error.code().name}: {(error.details() or '')[:300]}"
+            except asyncio.InvalidStateError:
+                why = "the stream has broken"
+            except (OSError, WireError) as error:
+                why = str(error) or type(error).__name__
+            finally:
+                self._set_connected(False)
+            self.last_error = why
+            delay = self._backoff()
+            # The ordinary end of a stream, which is soon there again, is no news.
+            level = logging.INFO if self._attempt <= 1 else logging.WARNING
+            _LOG.log(
+                level,
+                "No stream from the operator, next try in %.1f s: %s",
+                delay,
+                why,
+                extra=fields(operator=self._settings.operator),
+            )
+            await asyncio.sleep(delay)
+
+    def drain(self) -> None:
+        """Tell the operator, soon, that this gateway is about to exit and no longer counts."""
+        self._draining.set()
+
+    def _backoff(self) -> float:
+        """Full jitter: an operator that comes back must not meet all gateways at once."""
+        settings = self._settings
+        ceiling = min(settings.max_backoff_seconds, settings.backoff_seconds * 2 ** min(self._attempt, 30))
+        self._attempt += 1
+        return random.uniform(0, ceiling)  # noqa: S311 - spreads load
+
+    def _set_connected(self, connected: bool) -> None:
+        if connected:
+            self.last_error = ""
+        if connected != self.connected:
+            if not connected:
+                self._confirmed = self._clock()
+            self.connected = connected
+            self._events.connected(connected)
+
+    async def _stream(self) -> None:
+        metadata = await asyncio.to_thread(self._metadata)
+        roots = await asyncio.to_thread(self._roots)
+        async with contextlib.AsyncExitStack() as stack:
+            channel = await stack.enter_async_context(self._channel(roots))
+            call = RoutingStub(channel).Stream(metadata=metadata)
+            stack.callback(call.cancel)
+            up = _Up(call)
+            node = pb.Node(name=self._settings.node_name, instance=self._instance, version=self._settings.version)
+            hello = pb.Hello(node=node, reader=table.READER_VERSION, held=self._store.held())
+            async with asyncio.timeout(self._settings.handshake_seconds):
+                await up.send(pb.GatewayMessage(hello=hello))
+                message = await call.read()
+            reports = asyncio.create_task(self._report(up))
+            stack.callback(reports.cancel)
+            while isinstance(message, pb.OperatorMessage):
+                if message.HasField("update"):
+                    await self._apply(message.update, up)
+                message = await call.read()
+            # The stream has ended: its status says why.
+            if (code := await call.code()) is not grpc.StatusCode.OK:
+                raise OSError(f"{code.name}: {(await call.details() or '')[:300]}")
+
+    async def _apply(self, update: pb.Update, up: "_Up") -> None:
+        applied = self._store.receive(update)
+        if applied is None:
+            return
+        if applied.snapshot is not None:
+            self._events.applied(applied.snapshot)
+        self.updates += 1
+        self._attempt = 0
+        await up.send(pb.GatewayMessage(ack=applied.ack))
+        self._set_connected(True)
+        for reject in applied.ack.rejected:
+            _LOG.warning("Cannot use %s of the operator's table: %s", reject.name, reject.reason)
+        if self._keeper is not None:
+            self._keeper.touch()
+
+    async def _report(self, up: "_Up") -> None:
+        """Send what has changed, at most once in ``report_seconds``; the first one is complete."""
+        sent: dict[tuple[str, str], pb.KeyHealth] = {}
+        told = False
+        with contextlib.suppress(aio.AioRpcError, asyncio.InvalidStateError):
+            while True:
+                if not self.connected:
+                    await asyncio.sleep(_POLL_SECONDS)
+                    continue
+                current = self._health()
+                changed = [health for name, health in current.items() if sent.get(name) != health]
+                changed += [
+                    pb.KeyHealth(upstream=upstream, key=key, state=pb.HEALTH_STATE_ACTIVE)
+                    for upstream, key in sent.keys() - current.keys()
+                ]
+                draining = self._draining.is_set()
+                if changed or draining != told:
+                    await up.send(pb.GatewayMessage(report=pb.NodeReport(keys=changed, draining=draining)))
+                sent, told = current, draining
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._settings.report_seconds):
+                        await (asyncio.Event() if told else self._draining).wait()
+
+    def _health(self) -> dict[tuple[str, str], pb.KeyHealth]:
+        current = {(health.upstream, health.key): health for health in self._health_report()}
+        for problem in self._store.problems:
+            current[problem.upstream, problem.key] = pb.KeyHealth(
+                upstream=problem.upstream, key=problem.key, state=pb.HEALTH_STATE_REJECTED, reason=problem.reason
+            )
+        return current
+
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        if self._settings.token_file is None:
+            return ()
+        try:
+            token = self._settings.token_file.read_text(encoding="ascii").strip()
+        except (OSError, ValueError) as error:
+            raise OSError(f"cannot read the token file {self._settings.token_file}: {error}") from None
+        return (("authorization", f"Bearer {token}"),)
+
+    def _roots(self) -> bytes | None:
+        if (path := self._settings.ca_file) is None:
+            return None
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise OSError(f"cannot read the CA file {path}: {error.strerror}") from None
+
+    def _channel(self, roots: bytes | None) -> aio.Channel:
+        operator = self._settings.operator
+        if operator.startswith("unix:"):
+            # Nobody but ourselves can open the socket: it lies in a directory of mode 0700.
+            return aio.insecure_channel(operator, options=OPTIONS)
+        return aio.secure_channel(f"dns:///{operator}", grpc.ssl_channel_credentials(roots), options=OPTIONS)
+
+
+class _Up:
+    """The way up: one message at a time, as gRPC wants it."""
+
+    def __init__(self, call: "aio.StreamStreamCall[pb.GatewayMessage, pb.OperatorMessage]") -> None:
+        self._call = call
+        self._lock = asyncio.Lock()
+
+    async def send(self, message: pb.GatewayMessage) -> None:
+        async with self._lock:
+            await self._call.write(message)

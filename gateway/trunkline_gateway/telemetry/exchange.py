@@ -1,0 +1,44 @@
+"""What is known of one request when it is over: the single source of its log line and of its metrics."""
+
+from dataclasses import dataclass
+from typing import Final
+
+CLIENT_GONE_STATUS: Final = 499
+"""Stands for a status where the client left before it got one (nginx's convention; never sent)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Exchange:
+    """Filled in while the request is served. Never holds a prompt, a key, a query or a header of the client.
+
+    Attributes:
+        path: Without the query.
+        status: As sent; 0 until there is one.
+        group: The ModelGroup's name once the model is resolved; else empty, as for direct models.
+        target: Which one answered; empty: none.
+        key: ``namespace/name`` of the VirtualKey.
+        first_byte_seconds: From the request to the first content of the answer.
+        truncated: The upstream broke off after content was sent.
+        client_gone: The client left before the end.
+        error: Code of the error that was sent, or empty.
+    """
+
+    request_id: str
+    method: str
+    path: str
+    status: int = 0
+    group: str = ""
+    target: str = ""
+    key: str = ""
+    team: str = ""
+    attempts: int = 0
+    duration_seconds: float = 0.0
+    first_byte_seconds: float | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    streamed: bool = False
+    truncated: bool = False
+    client_gone: bool = False
+    error: str = ""

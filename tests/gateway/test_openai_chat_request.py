@@ -1,0 +1,163 @@
+"""The envelope of a request: read without being touched."""
+
+import json
+import time
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trunkline_gateway.dialects.openai_chat import request as openai_request
+from trunkline_gateway.errors import InvalidRequestError
+
+TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def parse(body: bytes) -> openai_request.Request:
+    return openai_request.parse(body, "chat")
+
+
+def refusal(body: bytes) -> InvalidRequestError:
+    with pytest.raises(InvalidRequestError) as caught:
+        parse(body)
+    assert caught.value.status == 400
+    assert caught.value.message.endswith(".")
+    return caught.value
+
+
+def test_only_what_routing_needs_is_read() -> None:
+    request = parse(b'{"stream":true,"model":"gpt-4o","stream_options":{"include_usage":true},"messages":[]}')
+    assert (request.model, request.stream, request.includes_usage) == ("gpt-4o", True, True)
+    assert list(request.fields) == ["stream", "model", "stream_options", "messages"]
+    request = parse(b'{"model":"gpt-4o","stream":null,"stream_options":null}')
+    assert (request.stream, request.includes_usage) == (False, False)
+
+
+def test_the_bytes_of_every_other_value_survive() -> None:
+    body = b' {"temperature": 1.0e0 , "model":"a", "x":[1,  2.50, "\\u00e9"],\n"seed":12345678901234567890} '
+    sent = parse(body).encode("up")
+    assert sent == b'{"temperature":1.0e0,"model":"up","x":[1,  2.50, "\\u00e9"],"seed":12345678901234567890}'
+
+
+def test_nothing_is_written_where_nothing_changes() -> None:
+    body = b' {"model": "a" , "stream": true} '
+    assert parse(body).encode("a") == body
+
+
+@pytest.mark.parametrize(
+    ("options", "sent"),
+    [
+        (b"", b'{"include_usage":true}'),
+        (b',"stream_options":null', b'{"include_usage":true}'),
+        (b',"stream_options":{"include_usage":false,"x":1.0}', b'{"include_usage":true,"x":1.0}'),
+        (b',"stream_options":{"include_obfuscation": false}', b'{"include_obfuscation":false,"include_usage":true}'),
+    ],
+)
+def test_usage_is_asked_for_where_the_client_did_not(options: bytes, sent: bytes) -> None:
+    request = parse(b'{"model":"a","stream":true' + options + b"}")
+    assert msgspec.json.decode(request.encode("a", add_usage=True))["stream_options"] == msgspec.json.decode(sent)
+    assert sent in request.encode("a", add_usage=True)
+
+
+def test_usage_is_not_asked_for_twice_nor_of_a_whole_answer() -> None:
+    for body in (b'{"model":"a","stream":true,"stream_options":{"include_usage": true}}', b'{"model":"a"}'):
+        assert parse(body).encode("a", add_usage=True) == body
+
+
+@given(st.dictionaries(TEXT.map(lambda name: f"x{name}"), JSON, max_size=5), st.booleans())
+def test_any_request_means_the_same_but_for_its_model(members: dict[str, object], ascii_only: bool) -> None:
+    body = json.dumps({"model": "mine", **members}, ensure_ascii=ascii_only).encode()
+    sent = parse(body).encode("theirs")
+    assert json.loads(sent) == {**members, "model": "theirs"}
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "words"),
+    [
+        (b"", None, "empty"),
+        (b"  \n", None, "empty"),
+        (b"not json", None, "not valid JSON"),
+        (b'{"model":"a"} {}', None, "not valid JSON"),
+        (b'{"model":"a","x":tru}', None, "not valid JSON"),
+        (b'{"model":"a","x":NaN}', None, "not valid JSON"),
+        (b'\xef\xbb\xbf{"model":"a"}', None, "not valid JSON"),
+        (b'[{"model":"a"}]', None, "JSON object"),
+        (b'"a"', None, "JSON object"),
+        (b'{"messages":[]}', "model", "missing"),
+        (b'{"model":null}', "model", "string"),
+        (b'{"model":["a"]}', "model", "string"),
+        (b'{"model":7}', "model", "string"),
+        (b'{"model":""}', "model", "empty"),
+        (b'{"model":"' + b"m" * 254 + b'"}', "model", "253"),
+        (b'{"model":"gpt\\u0000"}', "model", "control"),
+        (b'{"model":"gpt\\r\\nx: y"}', "model", "control"),
+        (b'{"model":"a","stream":"true"}', "stream", "true or false"),
+        (b'{"model":"a","stream":1}', "stream", "true or false"),
+        (b'{"model":"a","stream_options":true}', "stream_options", "object"),
+        (b'{"model":"a","stream_options":[]}', "stream_options", "object"),
+        (b'{"model":"a","stream_options":{"include_usage":"yes"}}', "stream_options.include_usage", "true or false"),
+        (b'{"model":"a","model":"b"}', "model", "more than once"),
+        (b'{"model":"a","x":1,"x":1}', "x", "more than once"),
+        (b'{"x":1,"model":"a","x":12}', "x", "more than once"),
+        (b'{"x":1,"model":"a","\\u0078":{"y":[]}}', "x", "more than once"),
+        (b'{"model":"a","x":"\xff"}', None, "UTF-8"),
+        (b'{"model":"a","x":{"y":["\xed\xa0\x80"]}}', None, "UTF-8"),
+        (b'{"model":"a","\xc3":1}', None, "UTF-8"),
+        (b'{"model":"a\xe6\x97"}', None, "UTF-8"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence_that_names_the_field(body: bytes, param: str | None, words: str) -> None:
+    error = refusal(body)
+    assert error.param == param
+    assert words in error.message
+
+
+def test_names_inside_of_values_may_be_repeated_and_look_alike() -> None:
+    assert parse(b'{"model":"a","x":{"model":"b","model":"c"},"y":"\\"model\\":"}').model == "a"
+    assert parse('{"модель":1,"model":"日本"}'.encode()).model == "日本"
+
+
+@pytest.mark.parametrize("depth", [128, 200, 900, 5_000, 1_000_000])
+@pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_deep_nesting_is_refused_at_once(depth: int, opening: bytes, closing: bytes) -> None:
+    body = b'{"model":"a","x":' + opening * depth + b"1" + closing * depth + b"}"
+    begun = time.perf_counter()
+    assert "128 levels" in refusal(body).message
+    assert time.perf_counter() - begun < 2
+
+
+def test_nesting_within_the_bound_and_brackets_in_strings_are_fine() -> None:
+    assert parse(b'{"model":"a","x":' + b"[" * 127 + b"]" * 127 + b"}").model == "a"
+    assert parse(b'{"model":"a","x":"' + b'[{\\"\\\\' * 5_000 + b'","y":[' + b"[]," * 500 + b"[]]}").model == "a"
+
+
+def test_an_unclosed_depth_is_refused_too() -> None:
+    refusal(b'{"model":"a","x":' + b"[" * 1_000_000)
+
+
+@pytest.mark.parametrize("field", ["api_base", "base_url", "api_key", "custom_host", "extra_headers"])
+def test_case_24_no_request_chooses_a_host_or_a_credential(field: str) -> None:
+    error = refusal(b'{"model":"a","%s":"http://169.254.169.254/"}' % field.encode())
+    assert error.param == field
+
+
+def test_a_parsed_request_does_not_show_its_prompt() -> None:
+    assert "secret prompt" not in repr(parse(b'{"model":"a","messages":["secret prompt"]}'))
+
+
+def test_embeddings_have_no_stream() -> None:
+    request = openai_request.parse(b'{"model":"a","input":["x"],"stream":"whatever"}', "embeddings")
+    assert request.stream is False
+
+
+def test_a_large_body_is_read_quickly() -> None:
+    body = b'{"model":"a","messages":["' + "日本語 🦊".encode() * 500_000 + b'"]}'
+    begun = time.perf_counter()
+    parse(body)
+    assert time.perf_counter() - begun < 1

@@ -1,0 +1,76 @@
+"""The command line of the gateway."""
+
+import ipaddress
+from pathlib import Path
+
+import pytest
+
+from trunkline_gateway import main
+from trunkline_gateway.settings import Settings
+from trunkline_protocol import flags
+
+
+def parsed(*argv: str, **environ: str) -> Settings:
+    return main.settings(flags.parse(main.parser(), argv, environ))
+
+
+def test_the_defaults_are_those_of_the_contract() -> None:
+    found = parsed("--operator", "operator:8443")
+    assert found == Settings(operator="operator:8443")
+    assert (found.host, found.port, found.admin_port, found.max_body_bytes) == ("0.0.0.0", 8080, 9090, 64 << 20)
+    assert (found.connect_timeout_seconds, found.first_byte_timeout_seconds) == (3, 60)
+    assert (found.stream_idle_timeout_seconds, found.total_timeout_seconds) == (60, 600)
+    assert found.shutdown_grace_seconds == 30
+
+
+def test_every_flag_has_a_variable() -> None:
+    found = parsed(
+        TRUNKLINE_OPERATOR="unix:/run/operator.sock",
+        TRUNKLINE_ADMIN_PORT="9999",
+        TRUNKLINE_TRUSTED_PROXY="10.0.0.0/8,192.0.2.1",
+        TRUNKLINE_MAX_BODY_BYTES="1MiB",
+        TRUNKLINE_STATE_DIR="/var/run/trunkline",
+        TRUNKLINE_CONNECT_TIMEOUT="500ms",
+        TRUNKLINE_TOTAL_TIMEOUT="90",
+        TRUNKLINE_NODE_NAME="gw-1",
+    )
+    assert found.operator == "unix:/run/operator.sock"
+    assert found.admin_port == 9999
+    assert found.trusted_proxies == (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("192.0.2.1"))
+    assert found.max_body_bytes == 1 << 20
+    assert found.state_dir == Path("/var/run/trunkline")
+    assert (found.connect_timeout_seconds, found.total_timeout_seconds) == (0.5, 90)
+    assert found.node_name == "gw-1"
+
+
+def test_a_repeated_flag_is_a_list() -> None:
+    found = parsed("--operator=o:1", "--trusted-proxy=10.0.0.0/8", "--trusted-proxy", "fd00::/8")
+    assert len(found.trusted_proxies) == 2
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        ([], "--operator is missing"),
+        (["--operator=nowhere"], "neither HOST:PORT nor unix:PATH"),
+        (["--operator=unix:"], "neither HOST:PORT nor unix:PATH"),
+        (["--operator=o:1", "--connect-timeout=0"], "more than nothing"),
+        (["--operator=o:1", "--connect-timeout=soon"], "not a duration"),
+        (["--operator=o:1", "--trusted-proxy=everyone"], "not a CIDR"),
+        (["--operator=o:1", "--trusted-proxy=10.0.0.1/8"], "not a CIDR"),
+        (["--operator=o:1", "--log-level=loud"], "not one of"),
+        (["--operator=o:1", "--redis-url=redis://r"], "unrecognized"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(argv: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parsed(*argv)
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main.main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("trunkline-gateway 0.")
