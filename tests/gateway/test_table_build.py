@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wire_builders as make
@@ -99,7 +99,9 @@ BAD = {
     "a bad port": (make.upstream("a/x", 1, base_url="https://a:99999/"), "not an http"),
     "a bad proxy": (make.upstream("a/x", 1, proxy_url="socks5://p"), "proxy URL"),
     "a header with a line break": (
-        make.upstream("a/x", 1, headers=[pb.Header(name="x", value="a\r\nb")]), "cannot be sent"),
+        make.upstream("a/x", 1, headers=[pb.Header(name="x", value="a\r\nb")]),
+        "cannot be sent",
+    ),
     "a header with no name": (make.upstream("a/x", 1, headers=[pb.Header(name="", value="a")]), "cannot be sent"),
     "a short hash": (table.resource(Name(pb.TYPE_KEY, "a/x"), pb.Key(sha256=b"x" * 31), {}), "32 bytes"),
     "a bad CIDR": (make.key("a/x", 1, cidrs=["10.0.0.0/8", "nonsense"]), "'nonsense'"),
@@ -173,8 +175,11 @@ def _resource(kind: str, n: int, variant: int) -> pb.Resource:
 STEP = st.tuples(st.sampled_from(["key", "route", "upstream", "secret"]), st.integers(0, 2), st.integers(0, 3))
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.tuples(STEP, st.booleans()), min_size=1, max_size=4), max_size=8))
-def test_step_by_step_gives_the_same_snapshot_as_all_at_once(batches: list[list[tuple[tuple[str, int, int], bool]]]) -> None:
+def test_step_by_step_gives_the_same_snapshot_as_all_at_once(
+    batches: list[list[tuple[tuple[str, int, int], bool]]],
+) -> None:
     held: dict[Name, pb.Resource] = {}
     stepwise = routing.NOTHING
     for batch in batches:
