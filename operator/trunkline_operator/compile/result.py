@@ -69,8 +69,14 @@ class Compiled:
         resources: The table.
         holds: Names that have no compiled version because their source is invalid: never removed, never replaced.
         verdicts: One for each of our resources in the world.
+        denied: Names that have no resource although what they are named after exists → the sources of that decision
+            (of a VirtualKey whose Secret is gone: both). They go out with the removal.
+        marks: Views that decided something without being a source of anything: of Namespaces, where selectors were
+            looked at. A Namespace that lost a label is in no Route any more, but gateways have to know how new that is.
     """
 
     resources: Mapping[Name, pb.Resource] = field(repr=False)
     holds: frozenset[Name]
     verdicts: Mapping[Ref, Verdict]
+    denied: Mapping[Name, Mapping[str, int]] = field(default_factory=dict)
+    marks: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,284 @@
+"""`compile`: from the world to the table and a verdict on each resource.
+
+Pure and deterministic: no clock, no history, no order of arrival. Whoever observed the same gets the same, byte for
+byte. The work is done one object at a time by pure functions (`keys`, `credentials`, `groups`); here stands what they
+have to know of each other.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from trunkline_operator.compile import admission, credentials, entries, groups, keys, ownership
+from trunkline_operator.compile.memo import Memo
+from trunkline_operator.compile.result import Compiled, Verdict
+from trunkline_operator.watch.world import Observed, Ref, SecretData, World
+from trunkline_protocol import resources, table
+from trunkline_protocol.table import Name
+from trunkline_protocol.v1 import routing_pb2 as pb
+
+
+def compile(world: World, memo: Memo | None = None, *, platform_namespaces: frozenset[str] | None = None) -> Compiled:
+    """Compile everything.
+
+    Args:
+        world: What was observed. It is only read.
+        memo: Of earlier compilations of this world; makes it fast and is seen in nothing else.
+        platform_namespaces: Where ProviderCredentials and ModelGroups are taken from; None: everywhere.
+    """
+    return _Compilation(world, memo if memo is not None else Memo(), platform_namespaces).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A VirtualKey as compiled before. It holds as long as both objects are the very same.
+
+    Attributes:
+        holder: The Secret that it names.
+        secret: What was in it; None: it was not there, so that its absence has to be looked at again.
+    """
+
+    observed: Observed
+    holder: Ref | None
+    secret: SecretData | None
+    minted: keys.Minted
+
+
+@dataclass(slots=True)
+class _Compilation:
+    """One run. ``accounts`` is there for the groups, the rest is what comes out."""
+
+    world: World
+    memo: Memo
+    platform_namespaces: frozenset[str] | None
+    spaces: admission.Spaces = field(default_factory=dict)
+    space_revisions: Mapping[str, int] = field(default_factory=dict)
+    labels_matter: bool = False
+    accounts: dict[Ref, credentials.Account] = field(default_factory=dict)
+    resources: dict[Name, pb.Resource] = field(default_factory=dict)
+    holds: set[Name] = field(default_factory=set)
+    verdicts: dict[Ref, Verdict] = field(default_factory=dict)
+    denied: dict[Name, Mapping[str, int]] = field(default_factory=dict)
+
+    def run(self) -> Compiled:
+        world = self.world
+        labels = {name: namespace[1] for name, namespace in world.namespaces.items()}
+        revisions = {name: namespace[0] for name, namespace in world.namespaces.items()}
+        # The same objects as before while nothing has changed: whatever rests on them is compared with them often.
+        self.spaces = self.memo.call("spaces", dict, labels)
+        self.space_revisions = self.memo.call("space revisions", dict, revisions)
+        ordered = self.memo.call("order", _in_order, tuple(world.objects))
+        self._compile_credentials([world.objects[ref] for ref in ordered["ProviderCredential"]])
+        self._compile_groups([world.objects[ref] for ref in ordered["ModelGroup"]])
+        self._compile_keys([world.objects[ref] for ref in ordered["VirtualKey"]])
+        marks = (
+            world.sources(Ref("Namespace", "", name) for name in sorted(world.namespaces)) if self.labels_matter else {}
+        )
+        self.memo.turn()
+        return Compiled(
+            resources=self.resources,
+            holds=frozenset(self.holds),
+            verdicts=self.verdicts,
+            denied=self.denied,
+            marks=marks,
+        )
+
+    # ---- ProviderCredential -----------------------------------------------------------------------------------------
+
+    def _compile_credentials(self, observed: Iterable[Observed]) -> None:
+        memo, world = self.memo, self.world
+        read = {
+            each.ref: (
+                each,
+                memo.call(("basis", each.ref), credentials.basis, each.ref, _credential(each), each.raw, each.errors),
+            )
+            for each in observed
+        }
+        prefixes = ownership.owners(
+            (each, [each.ref.name]) for each, basis in read.values() if basis.claims and self._placed(each.ref)
+        )
+        wanted: dict[Ref, dict[str, None]] = {}
+        users: dict[Ref, list[Ref]] = {}
+        for ref, (each, basis) in read.items():
+            placed = self._placed(ref)
+            secrets = {name: Ref("Secret", ref.namespace, name) for name, _ in basis.entries}
+            prefix_owner = prefixes.get(ref.name) if basis.claims else None
+            account = memo.call(
+                ("account", ref),
+                credentials.account,
+                ref,
+                basis,
+                each.errors,
+                placed,
+                tuple((name, entries.view(world, secret)) for name, secret in secrets.items()),
+                prefix_owner,
+                self._spaces(basis.selects),
+            )
+            self.accounts[ref] = account
+            looked_at = [ref, *secrets.values()]
+            if prefix_owner is not None and prefix_owner != ref:
+                looked_at.append(prefix_owner)
+            self._emit(ref, account, looked_at)
+            for name, key in basis.entries if placed else ():
+                wanted.setdefault(secrets[name], {})[key] = None
+            for secret in secrets.values() if placed else ():
+                users.setdefault(secret, []).append(ref)
+        for secret, named in wanted.items():
+            self._emit_secret(secret, tuple(named), users[secret])
+
+    def _emit_secret(self, ref: Ref, named: tuple[str, ...], users: list[Ref]) -> None:
+        name = Name(pb.TYPE_SECRET, f"{ref.namespace}/{ref.name}")
+        body = self.memo.call(("secret", ref), credentials.secret, name, entries.view(self.world, ref), named)
+        if body is not None:
+            sources = self.world.sources([ref, *users])
+            self.resources[name] = self.memo.call(name, table.resource, name, body, sources)
+
+    # ---- ModelGroup -------------------------------------------------------------------------------------------------
+
+    def _compile_groups(self, observed: Iterable[Observed]) -> None:
+        memo = self.memo
+        read = {
+            each.ref: (
+                each,
+                memo.call(("basis", each.ref), groups.basis, each.ref, _group(each), each.raw, each.errors),
+            )
+            for each in observed
+        }
+        names = ownership.owners((each, basis.models) for each, basis in read.values() if self._placed(each.ref))
+        for ref, (each, basis) in read.items():
+            placed = self._placed(ref)
+            lost = tuple((model, names[model]) for model in basis.models if names[model] != ref) if placed else ()
+            terms = tuple(
+                account.terms if (account := self.accounts.get(credential)) is not None else None
+                for credential in basis.credentials
+            )
+            by_label = any(each_terms is not None and admission.selects(each_terms.consent) for each_terms in terms)
+            route = memo.call(
+                ("route", ref),
+                groups.routed,
+                ref,
+                basis,
+                each.errors,
+                placed,
+                each.created,
+                lost,
+                terms,
+                self.spaces.get(ref.namespace) if by_label else None,
+                self._spaces(basis.selects),
+            )
+            looked_at = [ref, *basis.credentials, *(owner for _, owner in lost)]
+            if by_label:
+                looked_at.append(Ref("Namespace", "", ref.namespace))
+            self._emit(ref, route, looked_at)
+
+    # ---- VirtualKey -------------------------------------------------------------------------------------------------
+
+    def _compile_keys(self, observed: Iterable[Observed]) -> None:
+        # There may be ten times as many of these as of everything else together: what has not changed costs little.
+        verdicts, made, secrets = self.verdicts, self.resources, self.world.secrets
+        minted: list[tuple[Observed, keys.Minted]] = []
+        first: dict[bytes, Ref] = {}
+        twice: set[bytes] = set()
+        for each in observed:
+            known = self.memo.kept.get(each.ref)
+            if (
+                known is not None
+                and known.observed is each
+                and (known.holder is None or (known.secret is not None and secrets.get(known.holder) is known.secret))
+            ):
+                self.memo.keep(each.ref, known)
+                key = known.minted
+            else:
+                key = self._mint(each)
+            minted.append((each, key))
+            verdicts[each.ref] = key.verdict
+            if key.resource is None:
+                self.denied[key.name] = key.sources
+            else:
+                made[key.name] = key.resource
+            if key.digest is not None and first.setdefault(key.digest, each.ref) is not each.ref:
+                twice.add(key.digest)
+        if twice:
+            self._settle_conflicts([(each, key) for each, key in minted if key.digest in twice])
+
+    def _mint(self, observed: Observed) -> keys.Minted:
+        ref, parsed = observed.ref, _virtual_key(observed)
+        wanted = keys.secret_entry(parsed, observed.raw)
+        holder, secret, revision = None, None, 0
+        if wanted is not None:
+            holder = Ref("Secret", ref.namespace, wanted[0])
+            secret, revision = entries.view(self.world, holder), self.world.seen(holder)
+        minted = self.memo.call(
+            ("key", ref), keys.mint, ref, parsed, observed.errors, observed.revision, wanted, secret, revision
+        )
+        readable = secret if isinstance(secret, SecretData) else None
+        self.memo.keep(ref, _Known(observed, holder, readable, minted))
+        return minted
+
+    def _settle_conflicts(self, rivals: list[tuple[Observed, keys.Minted]]) -> None:
+        winners = ownership.owners((each, [key.digest]) for each, key in rivals)
+        for each, key in rivals:
+            winner = winners[key.digest]
+            if winner != each.ref:
+                self.verdicts[each.ref] = keys.conflicted(key, winner)
+                self.denied[key.name] = {**key.sources, **self.world.sources([winner])}
+                del self.resources[key.name]
+
+    # ---- all of them ------------------------------------------------------------------------------------------------
+
+    def _placed(self, ref: Ref) -> bool:
+        return self.platform_namespaces is None or ref.namespace in self.platform_namespaces
+
+    def _spaces(self, matter: bool) -> admission.Spaces:
+        """All namespaces, or none where their labels do not matter, so that they change nothing there."""
+        self.labels_matter |= matter
+        return self.spaces if matter else _NO_SPACES
+
+    def _emit(self, ref: Ref, done: credentials.Account | groups.Routed, looked_at: list[Ref]) -> None:
+        self.verdicts[ref] = done.verdict
+        if done.verdict.held:
+            self.holds.add(done.name)
+            return
+        sources = self.world.sources(looked_at)
+        revisions = self.space_revisions if done.admitted else _NO_REVISIONS
+        if done.body is None:
+            self.denied[done.name] = sources
+        else:
+            self.resources[done.name] = self.memo.call(
+                done.name, _resource, done.name, done.body, sources, done.admitted, revisions
+            )
+
+
+_NO_SPACES: admission.Spaces = {}
+_NO_REVISIONS: Mapping[str, int] = {}
+
+
+def _resource(
+    name: Name,
+    body: pb.Route | pb.Upstream,
+    sources: Mapping[str, int],
+    admitted: tuple[str, ...],
+    space_revisions: Mapping[str, int],
+) -> pb.Resource:
+    """Wrap ``body``, which rests on ``sources`` and on the labels of the namespaces in ``admitted``."""
+    spaces = {str(Ref("Namespace", "", space)): space_revisions[space] for space in admitted}
+    return table.resource(name, body, {**sources, **spaces})
+
+
+def _in_order(refs: tuple[Ref, ...]) -> dict[str, list[Ref]]:
+    """The refs by kind, each kind in order, whatever the order was in which they were observed."""
+    by_kind: dict[str, list[Ref]] = {kind: [] for kind in resources.KINDS}
+    for ref in refs:
+        by_kind[ref.kind].append(ref)
+    return {kind: sorted(each) for kind, each in by_kind.items()}
+
+
+def _credential(observed: Observed) -> resources.ProviderCredential | None:
+    return observed.parsed if isinstance(observed.parsed, resources.ProviderCredential) else None
+
+
+def _group(observed: Observed) -> resources.ModelGroup | None:
+    return observed.parsed if isinstance(observed.parsed, resources.ModelGroup) else None
+
+
+def _virtual_key(observed: Observed) -> resources.VirtualKey | None:
+    return observed.parsed if isinstance(observed.parsed, resources.VirtualKey) else None

@@ -1,0 +1,268 @@
+"""ProviderCredential → Upstream, and the Secret entries that it needs.
+
+An invalid one is held, and its Secrets still travel, so that its keys can be rotated. But ``allowedNamespaces`` is a
+grant: where that is invalid, nobody is let in, and an older, perhaps wider version must not stay. If the rest is valid,
+an Upstream without direct models goes out in its place; if it is not, the Upstream is taken away.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from trunkline_operator.compile import admission, entries, findings, loose
+from trunkline_operator.compile.result import Finding, KeyFinding, Verdict
+from trunkline_operator.watch.world import Ref
+from trunkline_protocol import resources
+from trunkline_protocol.providers import PROVIDERS, Provider
+from trunkline_protocol.table import Name
+from trunkline_protocol.v1 import routing_pb2 as pb
+
+Entry: TypeAlias = tuple[str, str]
+"""Name of a Secret and key in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a ModelGroup has to know of a credential.
+
+    Attributes:
+        placed: It lives where ProviderCredentials are taken from.
+        consent: Whose ModelGroups may use it; None: ``allowedNamespaces`` is invalid, so nobody's.
+        usable: It has what it needs to serve.
+    """
+
+    placed: bool
+    consent: resources.Namespaces | None
+    usable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One ProviderCredential compiled.
+
+    Attributes:
+        body: None: there is no Upstream, it is held or denied.
+        admitted: Namespaces that were chosen by their labels.
+    """
+
+    name: Name
+    body: pb.Upstream | None = field(repr=False)
+    terms: Terms
+    verdict: Verdict
+    admitted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What can be known of a ProviderCredential by itself.
+
+    Attributes:
+        spec: What to compile; None: nothing can be.
+        entries: The Secret entries that it names, an invalid one too.
+        consent: As in `Terms`.
+        claims: It wants its name for ``credential:model``.
+    """
+
+    spec: resources.ProviderCredentialSpec | None
+    entries: tuple[Entry, ...]
+    consent: resources.Namespaces | None
+    claims: bool
+
+    @property
+    def selects(self) -> bool:
+        """Whether labels of namespaces decide what its Upstream is."""
+        return self.spec is not None and bool(self.spec.direct_models) and admission.selects(self.consent)
+
+
+def basis(
+    ref: Ref,
+    parsed: resources.ProviderCredential | None,
+    raw: Mapping[str, object],
+    errors: tuple[resources.FieldError, ...],
+) -> Basis:
+    """Read one ProviderCredential, as far as it can be read."""
+    if parsed is not None:
+        spec: resources.ProviderCredentialSpec | None = parsed.spec
+        consent: resources.Namespaces | None = parsed.spec.allowed_namespaces or admission.SAME
+    else:
+        spec = None
+        granted = loose.grant(ref, raw)
+        if isinstance(granted, resources.ProviderCredential):
+            consent = granted.spec.allowed_namespaces or admission.SAME
+        else:
+            consent = None
+            rest = loose.without_grant(ref, raw, errors)
+            spec = rest.spec if isinstance(rest, resources.ProviderCredential) else None
+    if spec is None:
+        return Basis(None, tuple(dict.fromkeys(loose.secret_entries(raw))), consent, loose.grants_direct_models(raw))
+    named: list[Entry] = [(key.secret_ref.name, key.secret_ref.key) for key in spec.keys]
+    if spec.endpoint is not None and (ca := spec.endpoint.ca_secret_ref) is not None:
+        named.append((ca.name, ca.key))
+    return Basis(spec, tuple(dict.fromkeys(named)), consent, bool(spec.direct_models))
+
+
+def account(
+    ref: Ref,
+    read: Basis,
+    errors: tuple[resources.FieldError, ...],
+    placed: bool,
+    secrets: tuple[tuple[str, entries.View], ...],
+    prefix_owner: Ref | None,
+    spaces: admission.Spaces,
+) -> Account:
+    """Compile one ProviderCredential.
+
+    Args:
+        ref: Which.
+        read: Its `basis`.
+        errors: Empty: it is valid.
+        placed: Whether ProviderCredentials are taken from its namespace.
+        secrets: What is known of each Secret that it names.
+        prefix_owner: Who has its name for ``credential:model``, if it wants it.
+        spaces: Looked at only where `Basis.selects`.
+    """
+    name = Name(pb.TYPE_UPSTREAM, f"{ref.namespace}/{ref.name}")
+    views = dict(secrets)
+    found = {key: _entry(ref, views, key, read.spec) for key in read.entries}
+    states = _key_findings(read.spec, found)
+    row = PROVIDERS.get(read.spec.provider) if read.spec is not None else None
+    body = None
+    admitted: tuple[str, ...] = ()
+    if placed and read.spec is not None and row is not None and not _lacks_ca(read.spec, found):
+        body = _upstream(ref, read.spec, row, found)
+        if read.spec.direct_models and prefix_owner == ref and read.consent is not None:
+            body.direct_models.extend(read.spec.direct_models)
+            body.direct_namespaces.CopyFrom(admission.resolve(read.consent, ref.namespace, spaces))
+            if admission.selects(read.consent):
+                admitted = tuple(body.direct_namespaces.names)
+    accepted = _accepted(ref, read, errors, placed, row, prefix_owner)
+    usable = accepted.ok and body is not None and (not body.auth_header or any(not key.disabled for key in body.keys))
+    active = sum(state.state == "Active" for state in states)
+    verdict = Verdict(
+        accepted=accepted,
+        resolved_refs=findings.resolved_refs(each for each in found.values() if isinstance(each, Finding)),
+        programs=(name, *(_secret_name(ref, secret) for secret in views)) if placed else (name,),
+        held=placed and body is None and not accepted.ok and read.consent is not None,
+        display={"keys": f"{active}/{len(states)}" if states else "-"},
+        keys=states,
+    )
+    return Account(name, body, Terms(placed, read.consent, usable), verdict, admitted)
+
+
+def secret(name: Name, seen: entries.View, keys: Iterable[str]) -> pb.Secret | None:
+    """The entries of a Secret that credentials refer to; None: it has none of them."""
+    namespace, _, secret_name = name.name.partition("/")
+    holder = Ref("Secret", namespace, secret_name)
+    values = {key: entries.entry(holder, seen, key) for key in sorted(set(keys))}
+    body = pb.Secret(
+        entries=[pb.Secret.Entry(key=key, value=value) for key, value in values.items() if isinstance(value, bytes)]
+    )
+    return body if body.entries else None
+
+
+def _secret_name(ref: Ref, secret_name: str) -> Name:
+    return Name(pb.TYPE_SECRET, f"{ref.namespace}/{secret_name}")
+
+
+def _entry(
+    ref: Ref, views: Mapping[str, entries.View], named: Entry, spec: resources.ProviderCredentialSpec | None
+) -> bytes | Finding:
+    holder, seen = Ref("Secret", ref.namespace, named[0]), views[named[0]]
+    if spec is None or named == _ca(spec):
+        return entries.entry(holder, seen, named[1])
+    return entries.header_entry(holder, seen, named[1])
+
+
+def _ca(spec: resources.ProviderCredentialSpec | None) -> Entry | None:
+    if spec is None or spec.endpoint is None or spec.endpoint.ca_secret_ref is None:
+        return None
+    return spec.endpoint.ca_secret_ref.name, spec.endpoint.ca_secret_ref.key
+
+
+def _lacks_ca(spec: resources.ProviderCredentialSpec, found: Mapping[Entry, bytes | Finding]) -> bool:
+    """Without the authorities that were asked for, an account is not reached at all, rather than with others."""
+    ca = _ca(spec)
+    return ca is not None and isinstance(found[ca], Finding)
+
+
+def _key_findings(
+    spec: resources.ProviderCredentialSpec | None, found: Mapping[Entry, bytes | Finding]
+) -> tuple[KeyFinding, ...]:
+    states = []
+    for key in spec.keys if spec is not None else ():
+        value = found[key.secret_ref.name, key.secret_ref.key]
+        state, reason = "Active", ""
+        if isinstance(value, Finding):
+            state, reason = "Missing", value.message
+        if key.state == "Disabled":
+            state, reason = "Disabled", ""
+        states.append(KeyFinding(name=key.name, state=state, reason=reason, expires=_expires(key)))
+    return tuple(states)
+
+
+def _expires(key: resources.ProviderKey) -> int:
+    return resources.unix_seconds(key.expiration_time) if key.expiration_time is not None else 0
+
+
+def _upstream(
+    ref: Ref, spec: resources.ProviderCredentialSpec, row: Provider, found: Mapping[Entry, bytes | Finding]
+) -> pb.Upstream:
+    endpoint = spec.endpoint
+    authenticates = row.auth != "none" and not spec.sends_no_key
+    body = pb.Upstream(
+        credential=ref.name,
+        provider=spec.provider,
+        base_url=((endpoint.base_url if endpoint else None) or row.base_url).rstrip("/"),
+        proxy_url=((endpoint.proxy_url if endpoint else None) or "").rstrip("/"),
+        headers=[
+            pb.Header(name=each.name.lower(), value=each.value) for each in (endpoint.headers if endpoint else ())
+        ],
+        auth_header=row.auth_header if authenticates else "",
+        auth_scheme=row.auth_scheme if authenticates else "",
+        dialects=row.dialects,
+        in_process=row.in_process,
+    )
+    if (ca := _ca(spec)) is not None:
+        body.ca.CopyFrom(_secret_entry(ref, ca))
+    for key in spec.keys if authenticates else ():
+        named = key.secret_ref.name, key.secret_ref.key
+        if not isinstance(found[named], Finding):
+            body.keys.add(
+                name=key.name,
+                secret=_secret_entry(ref, named),
+                weight=key.weight,
+                expires=_expires(key),
+                disabled=key.state == "Disabled",
+            )
+    return body
+
+
+def _secret_entry(ref: Ref, named: Entry) -> pb.SecretEntry:
+    return pb.SecretEntry(secret=f"{ref.namespace}/{named[0]}", key=named[1])
+
+
+def _accepted(
+    ref: Ref,
+    read: Basis,
+    errors: tuple[resources.FieldError, ...],
+    placed: bool,
+    row: Provider | None,
+    prefix_owner: Ref | None,
+) -> Finding:
+    if not placed:
+        return findings.namespace_not_allowed(ref)
+    if errors:
+        return findings.invalid(errors)
+    if row is None and read.spec is not None:
+        known = findings.some(sorted(PROVIDERS), most=len(PROVIDERS))
+        return Finding(
+            False, "UnknownProvider", f'provider "{read.spec.provider}" is not known to this version; it has: {known}'
+        )
+    if read.claims and prefix_owner is not None and prefix_owner != ref:
+        return Finding(
+            True,
+            "Accepted",
+            f'It is in force, but without directModels: "{ref.name}:" belongs to {findings.shown(prefix_owner)}, which '
+            "is older.",
+        )
+    return findings.ACCEPTED

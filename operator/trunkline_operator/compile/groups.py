@@ -1,0 +1,229 @@
+"""ModelGroup → Route.
+
+- A target whose credential is missing or does not consent is left out; the others stay. A group without any target
+  still has its Route: its names answer 503, as something that is broken, and do not fall to a glob of somebody else.
+- A credential that is held, or has lost its keys, stays a target: gateways know best what they have of it.
+- An invalid group is held. But ``access`` is a grant: where that is invalid, nobody is let in, and an older, perhaps
+  wider version must not stay. If the rest is valid, a Route that admits nobody goes out in its place (its names stay
+  taken); if it is not, the Route is taken away.
+- Internal groups have no public names, and take none from anybody.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from trunkline_operator.compile import admission, findings, loose
+from trunkline_operator.compile.credentials import Terms
+from trunkline_operator.compile.result import Finding, Verdict
+from trunkline_operator.watch.world import Ref
+from trunkline_protocol import resources
+from trunkline_protocol.table import Name
+from trunkline_protocol.v1 import routing_pb2 as pb
+
+POLICY: Final = "built-in"
+"""What the column POLICY says while there is no RoutePolicy."""
+
+Loss: TypeAlias = tuple[str, Ref]
+"""A public name, and the older group that has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What can be known of a ModelGroup by itself.
+
+    Attributes:
+        spec: What to compile; None: nothing can be.
+        access: Who is let in; None: that field is invalid, so nobody.
+        models: The public names that it asks for.
+        credentials: One for each target that names one.
+    """
+
+    spec: resources.ModelGroupSpec | None
+    access: tuple[resources.Access, ...] | None
+    models: tuple[str, ...]
+    credentials: tuple[Ref, ...]
+
+    @property
+    def selects(self) -> bool:
+        """Whether labels of namespaces decide what its Route is."""
+        return self.spec is not None and any(admission.selects(entry.namespaces) for entry in self.access or ())
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """One ModelGroup compiled.
+
+    Attributes:
+        body: None: there is no Route, it is held or denied.
+        admitted: Namespaces that were chosen by their labels.
+    """
+
+    name: Name
+    body: pb.Route | None = field(repr=False)
+    verdict: Verdict
+    admitted: tuple[str, ...] = ()
+
+
+_DEFAULT_ACCESS: Final = (resources.Access(),)
+
+
+def basis(
+    ref: Ref,
+    parsed: resources.ModelGroup | None,
+    raw: Mapping[str, object],
+    errors: tuple[resources.FieldError, ...],
+) -> Basis:
+    """Read one ModelGroup, as far as it can be read."""
+    spec = parsed.spec if parsed is not None else None
+    access: tuple[resources.Access, ...] | None = None
+    if spec is not None:
+        access = spec.access or _DEFAULT_ACCESS
+    elif isinstance(granted := loose.grant(ref, raw), resources.ModelGroup):
+        access = granted.spec.access or _DEFAULT_ACCESS
+    elif isinstance(rest := loose.without_grant(ref, raw, errors), resources.ModelGroup):
+        spec = rest.spec
+    if spec is None:
+        return Basis(None, access, loose.models(ref, raw), tuple(loose.credential_refs(ref, raw)))
+    models = () if spec.visibility == "Internal" else tuple(dict.fromkeys(spec.models or (ref.name,)))
+    credentials = tuple(
+        Ref("ProviderCredential", target.credential_ref.namespace or ref.namespace, target.credential_ref.name)
+        for target in spec.targets
+    )
+    return Basis(spec, access, models, credentials)
+
+
+def routed(
+    ref: Ref,
+    read: Basis,
+    errors: tuple[resources.FieldError, ...],
+    placed: bool,
+    created: float,
+    lost: tuple[Loss, ...],
+    terms: tuple[Terms | None, ...],
+    own_labels: admission.Labels | None,
+    spaces: admission.Spaces,
+) -> Routed:
+    """Compile one ModelGroup.
+
+    Args:
+        ref: Which.
+        read: Its `basis`.
+        errors: Empty: it is valid.
+        placed: Whether ModelGroups are taken from its namespace.
+        created: Unix seconds.
+        lost: Names that it asks for and that older groups have.
+        terms: Of each of `Basis.credentials`; None: there is no such ProviderCredential.
+        own_labels: Of its namespace, for credentials that choose by label; None: it was never seen.
+        spaces: Looked at only where `Basis.selects`.
+    """
+    name = Name(pb.TYPE_ROUTE, f"{ref.namespace}/{ref.name}")
+    gone = {model for model, _ in lost}
+    owned = tuple(model for model in read.models if model not in gone) if placed else ()
+    failures = [
+        _failure(ref, credential, each, own_labels) for credential, each in zip(read.credentials, terms, strict=True)
+    ]
+    accepted = _accepted(ref, read, errors, placed, owned, lost)
+    body = None
+    admitted: tuple[str, ...] = ()
+    targets = "-"
+    if read.spec is not None:
+        usable = sum(
+            failure is None and each is not None and each.usable for failure, each in zip(failures, terms, strict=True)
+        )
+        targets = f"{usable}/{len(read.spec.targets)}"
+        if placed and (owned or not read.models):
+            body, admitted = _route(ref, read, read.spec, created, owned, failures, spaces)
+    verdict = Verdict(
+        accepted=accepted,
+        resolved_refs=findings.resolved_refs(failure for failure in failures if failure is not None),
+        programs=(name,),
+        held=placed and read.spec is None and read.access is not None,
+        display={"models": str(len(owned)), "targets": targets, "policy": POLICY},
+        models=owned,
+    )
+    return Routed(name, body, verdict, admitted)
+
+
+def _route(
+    ref: Ref,
+    read: Basis,
+    spec: resources.ModelGroupSpec,
+    created: float,
+    owned: tuple[str, ...],
+    failures: list[Finding | None],
+    spaces: admission.Spaces,
+) -> tuple[pb.Route, tuple[str, ...]]:
+    """The Route, and the namespaces that its ``access`` chose by their labels."""
+    body = pb.Route(
+        group=ref.name,
+        models=owned,
+        internal=spec.visibility == "Internal",
+        display_name=spec.display_name or "",
+        description=spec.description or "",
+        created=int(created),
+        namespace=ref.namespace,
+    )
+    admitted: set[str] = set()
+    for entry in read.access or ():
+        namespaces = admission.resolve(entry.namespaces, ref.namespace, spaces)
+        body.access.add(groups=entry.groups, namespaces=namespaces)
+        if admission.selects(entry.namespaces):
+            admitted.update(namespaces.names)
+    for target, credential, failure in zip(spec.targets, read.credentials, failures, strict=True):
+        if failure is None:
+            body.targets.add(
+                name=target.name,
+                upstream=f"{credential.namespace}/{credential.name}",
+                model=target.model,
+                weight=target.weight,
+                priority=target.priority,
+            )
+    return body, tuple(sorted(admitted))
+
+
+def _failure(ref: Ref, credential: Ref, terms: Terms | None, own_labels: admission.Labels | None) -> Finding | None:
+    """Why this group cannot use this credential; None: it can."""
+    shown = findings.shown(credential)
+    if terms is None:
+        return Finding(
+            False, "CredentialNotFound", f"{shown} not found; create it, or correct credentialRef of the target"
+        )
+    if not terms.placed:
+        return Finding(
+            False, "RefNotPermitted", f"{shown} is not in force: ProviderCredentials are not taken from its namespace"
+        )
+    if terms.consent is None:
+        return Finding(
+            False, "RefNotPermitted", f"{shown} lets nobody in while its allowedNamespaces is invalid; correct that"
+        )
+    if not admission.admits(terms.consent, ref.namespace, own_labels, own=credential.namespace):
+        return Finding(
+            False,
+            "RefNotPermitted",
+            f"{shown} does not admit ModelGroups of namespace {ref.namespace}; its owner has to name that namespace in "
+            "allowedNamespaces",
+        )
+    return None
+
+
+def _accepted(
+    ref: Ref,
+    read: Basis,
+    errors: tuple[resources.FieldError, ...],
+    placed: bool,
+    owned: tuple[str, ...],
+    lost: tuple[Loss, ...],
+) -> Finding:
+    if not placed:
+        return findings.namespace_not_allowed(ref)
+    if errors:
+        return findings.invalid(errors)
+    if not lost:
+        return findings.ACCEPTED
+    said = findings.some([f'"{model}" belongs to {findings.shown(owner)}' for model, owner in lost], separator="; ")
+    if read.models and not owned:
+        return Finding(
+            False, "Conflicted", f"Older groups have every name that it asks for: {said}; give it models of its own"
+        )
+    return Finding(True, "Accepted", f"It is in force, but without some of its names, which older groups have: {said}.")

@@ -1,0 +1,176 @@
+"""``trunkline-operator``: the operator over a cluster, as a process."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import uvloop
+
+from trunkline_operator import admin, kube, settings
+from trunkline_operator.compile.compiler import compile as compile_world
+from trunkline_operator.compile.memo import Memo
+from trunkline_operator.metrics import Metrics, by_label, single
+from trunkline_operator.publish.authenticate import ServiceAccountTokens
+from trunkline_operator.publish.tls import ServingCertificate, TLSError, default_names
+from trunkline_operator.report.events import EventRecorder
+from trunkline_operator.report.writer import StatusWriter
+from trunkline_operator.runtime import Listener, Operator
+from trunkline_operator.settings import Settings
+from trunkline_operator.tokens import TokenReviews
+from trunkline_operator.watch.cluster import ClusterSource
+from trunkline_operator.watch.lists import BY_KIND
+from trunkline_operator.watch.source import Changes
+from trunkline_operator.watch.world import Ref, World
+from trunkline_protocol import logs
+
+_LOG: Final = logging.getLogger(__name__)
+
+_EVENTS: Final = "/apis/events.k8s.io/v1"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run until SIGTERM or SIGINT; exit code 2 where the settings are wrong, 1 where it cannot run."""
+    given = settings.read(argv)
+    logs.configure(level=given.log_level, log_format=given.log_format)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        code = runner.run(_until_signalled(given))
+    sys.exit(code)
+
+
+async def _until_signalled(given: Settings) -> int:
+    loop = asyncio.get_running_loop()
+    running = asyncio.create_task(run(given))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, running.cancel)
+    try:
+        await running
+    except asyncio.CancelledError:
+        _LOG.info("Stopped")
+        return 0
+    except kube.ConfigurationError as error:
+        _LOG.error("Cannot reach a cluster: %s", error)
+        return 2
+    except (OSError, TLSError) as error:
+        _LOG.error("Cannot start: %s", error)
+        return 1
+    return 0
+
+
+async def run(given: Settings) -> None:
+    """Run the operator over a cluster until cancelled.
+
+    Raises:
+        kube.ConfigurationError: there is no kubeconfig and no ServiceAccount.
+        OSError, TLSError: it cannot listen.
+    """
+    client = await kube.Kube.connect(given.kubeconfig)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(client.close)
+        recorder = EventRecorder(partial(_create_event, client))
+        writer = StatusWriter(partial(_patch_status, client), recorder.post, writes=given.writes)
+        tokens = TokenReviews(client)
+        authenticator = ServiceAccountTokens(
+            given.gateway_service_account,
+            tokens,
+            clock=_unix_seconds,
+            keys=tokens.keys,
+        )
+        names = default_names(_own_namespace() or given.gateway_service_account[0], hostname=socket.gethostname())
+        sources: list[ClusterSource] = []
+
+        def source(world: World, changes: Changes) -> ClusterSource:
+            made = ClusterSource(client, world, changes, kubeconfig=given.kubeconfig, namespaces=given.namespaces)
+            sources.append(made)
+            return made
+
+        operator = Operator(
+            source,
+            partial(compile_world, memo=Memo(), platform_namespaces=frozenset(given.platform_namespaces) or None),
+            writer,
+            Listener(
+                address=f"{_bracketed(given.host)}:{given.grpc_port}",
+                authenticator=authenticator,
+                certificate=ServingCertificate(given.tls_dir, names),
+            ),
+        )
+        _register(operator.metrics, sources[0], writer, recorder)
+        pages = admin.Pages(
+            why_not_ready=operator.why_not_ready,
+            metrics=operator.metrics.render,
+            gateways=operator.gateways,
+            relist=sources[0].relist,
+        )
+        runner = await admin.serve(given.host, given.admin_port, pages)
+        stack.push_async_callback(runner.cleanup)
+        await operator.run(writer.run, recorder.run, authenticator.refresh_keys)
+
+
+async def _patch_status(client: kube.Kube, ref: Ref, body: Mapping[str, Any]) -> int:
+    path = BY_KIND[ref.kind].path(ref.namespace, ref.name, "status")
+    answer = await client.request(
+        "PATCH", path, body, query={"fieldManager": "trunkline-operator"}, content_type=kube.MERGE_PATCH
+    )
+    return int(answer["metadata"]["resourceVersion"])
+
+
+async def _create_event(client: kube.Kube, namespace: str, event: Mapping[str, Any]) -> None:
+    await client.request("POST", kube.object_path(_EVENTS, namespace, "events"), event)
+
+
+def _register(metrics: Metrics, source: ClusterSource, writer: StatusWriter, recorder: EventRecorder) -> None:
+    metrics.counter(
+        "status_writes",
+        "Statuses written, gone before that, or failed.",
+        by_label("outcome", lambda: writer.outcomes),
+        "outcome",
+    )
+    metrics.gauge("status_pending", "Statuses that wait to be written.", single(lambda: writer.pending))
+    metrics.counter(
+        "events", "Events posted, repeated or dropped.", by_label("outcome", lambda: recorder.outcomes), "outcome"
+    )
+    metrics.counter(
+        "watch_events", "Events from the API server's watches.", by_label("kind", lambda: source.events), "kind"
+    )
+    metrics.counter("watch_restarts", "Times that watching had to start again.", single(lambda: source.restarts))
+    metrics.gauge(
+        "watch_event_age_seconds", "Time since the last event from any watch.", single(source.event_age_seconds)
+    )
+    metrics.counter("relists", "Complete re-LISTs.", single(lambda: source.relists))
+    metrics.counter(
+        "relist_phantoms",
+        "Objects that a re-LIST found gone without an event.",
+        by_label("kind", lambda: source.phantoms),
+        "kind",
+    )
+    metrics.counter(
+        "relist_missed",
+        "Objects that a re-LIST found newer than any event.",
+        by_label("kind", lambda: source.missed),
+        "kind",
+    )
+
+
+def _own_namespace() -> str:
+    with contextlib.suppress(OSError):
+        return Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace").read_text(encoding="ascii").strip()
+    return ""
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _unix_seconds() -> float:
+    return time.time()  # noqa: TID251 - tokens expire by the wall clock
+
+
+if __name__ == "__main__":
+    main()
