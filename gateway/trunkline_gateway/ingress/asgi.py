@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import quote
 
 from trunkline_gateway import errors
+from trunkline_gateway.http import Body, ClientGoneError, Head, Headers, Responder
 from trunkline_gateway.ingress import request_ids
-from trunkline_gateway.ingress.http import Body, ClientGoneError, Head, Headers, Responder
 
 if TYPE_CHECKING:
     from uvicorn._types import (

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from trunkline_gateway import errors
-from trunkline_gateway.ingress.http import Head
+from trunkline_gateway.http import Head
 from trunkline_gateway.routing.snapshot import Key, Network, Snapshot
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -18,9 +18,9 @@ from trunkline_gateway import errors
 from trunkline_gateway.catalog import models as catalog
 from trunkline_gateway.dialects.openai_chat import errors as openai_errors
 from trunkline_gateway.dialects.openai_chat import request as openai_request
+from trunkline_gateway.http import Body, ClientGoneError, Head, Headers, Responder
 from trunkline_gateway.ingress import request_ids, rest
 from trunkline_gateway.ingress.authenticate import authenticate
-from trunkline_gateway.ingress.http import Body, ClientGoneError, Head, Headers, Responder
 from trunkline_gateway.routing import attempts
 from trunkline_gateway.routing.health import Health
 from trunkline_gateway.routing.resolve import resolve

@@ -8,7 +8,7 @@ import random
 
 from trunkline_gateway import errors
 from trunkline_gateway.dialects.openai_chat import errors as openai_errors
-from trunkline_gateway.ingress.http import ClientGoneError, Headers, Responder
+from trunkline_gateway.http import ClientGoneError, Headers, Responder
 from trunkline_gateway.routing import failures, plan
 from trunkline_gateway.routing.call import Attempt, Call, Outcome, Result, Settings
 from trunkline_gateway.routing.downstream import Downstream

@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 
 from trunkline_gateway.dialects.openai_chat import request as openai_request
 from trunkline_gateway.exchange import Usage
-from trunkline_gateway.ingress.http import Headers
+from trunkline_gateway.http import Headers
 from trunkline_gateway.routing.resolve import Resolved
 from trunkline_gateway.upstream.client import Timeouts
 

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 from trunkline_gateway import sse
 from trunkline_gateway.dialects.openai_chat import errors as openai_errors
 from trunkline_gateway.errors import GatewayError
-from trunkline_gateway.ingress.http import ClientGoneError, Headers, Responder
+from trunkline_gateway.http import ClientGoneError, Headers, Responder
 from trunkline_gateway.routing.call import Settings
 
 State: TypeAlias = Literal["held", "opened", "committed", "ended"]

@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final, Literal, TypeAlias
 
 from trunkline_gateway import errors
-from trunkline_gateway.ingress.http import Headers
+from trunkline_gateway.http import Headers
 from trunkline_gateway.routing.call import Result
 from trunkline_gateway.routing.health import MAX_RETRY_AFTER_SECONDS, Ticket
 

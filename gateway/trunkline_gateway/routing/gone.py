@@ -4,7 +4,7 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
-from trunkline_gateway.ingress.http import ClientGoneError, Responder
+from trunkline_gateway.http import ClientGoneError, Responder
 
 
 class UntilGone:

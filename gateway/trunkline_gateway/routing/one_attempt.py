@@ -9,7 +9,7 @@ from trunkline_gateway import errors
 from trunkline_gateway.dialects.openai_chat import errors as openai_errors
 from trunkline_gateway.dialects.openai_chat import response as openai_response
 from trunkline_gateway.dialects.openai_chat.stream import AnswerStream
-from trunkline_gateway.ingress.http import ClientGoneError, Headers
+from trunkline_gateway.http import ClientGoneError, Headers
 from trunkline_gateway.routing import failures, upstream_request
 from trunkline_gateway.routing.call import Attempt, Call, Outcome, Result, Settings
 from trunkline_gateway.routing.downstream import Downstream

@@ -4,7 +4,7 @@ from importlib import metadata
 from typing import Final
 
 from trunkline_gateway.dialects.openai_chat import request as openai_request
-from trunkline_gateway.ingress.http import Headers
+from trunkline_gateway.http import Headers
 from trunkline_gateway.routing.call import Call
 from trunkline_gateway.routing.plan import Candidate
 from trunkline_gateway.routing.snapshot import UpstreamKey

@@ -14,7 +14,7 @@ import aiohttp
 from yarl import URL
 
 from trunkline_gateway import errors
-from trunkline_gateway.ingress.http import Headers
+from trunkline_gateway.http import Headers
 from trunkline_gateway.upstream import connections, failures
 from trunkline_gateway.upstream.client import Endpoint, Request
 

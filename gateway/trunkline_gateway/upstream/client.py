@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from trunkline_gateway.ingress.http import Headers
+from trunkline_gateway.http import Headers
 
 
 @dataclass(frozen=True, slots=True)

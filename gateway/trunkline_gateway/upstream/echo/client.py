@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from math import ceil
 
 from trunkline_gateway import errors
-from trunkline_gateway.ingress.http import Headers
+from trunkline_gateway.http import Headers
 from trunkline_gateway.upstream.client import Request, Timeouts
 from trunkline_gateway.upstream.echo import behaviour, chat, embeddings, script, wire
 
