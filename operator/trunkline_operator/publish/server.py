@@ -42,6 +42,7 @@ OPTIONS: Final[Sequence[tuple[str, int]]] = (
     # A gateway that vanished without a word is noticed within 15 seconds; the gateways' own pings are welcome.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),  # without it a ping waits for its answer for a minute
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
@@ -298,21 +299,26 @@ def _credentials(certificate: ServingCertificate) -> grpc.ServerCredentials:
         return grpc.ssl_server_certificate_configuration([(pair.key, pair.certificate)])
 
     served = certificate.current(datetime.now(UTC))
-    given = configuration(served)
 
-    def fetch() -> grpc.ServerCertificateConfiguration:
-        # Called by gRPC, on a thread of its own, for each new connection.
-        nonlocal served, given
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        # Called by gRPC, on its threads, for each new connection. A configuration is gRPC's own once it was returned:
+        # to return one twice crashes the process. None means that the last one stands.
+        nonlocal served
         try:
             pair = certificate.current(datetime.now(UTC))
         except TLSError as error:
             _LOG.error("%s", error)
-            return given
-        if pair is not served:
-            served, given = pair, configuration(pair)
-        return given
+            return None
+        if pair is served:
+            return None
+        served = pair
+        return configuration(pair)
 
-    return grpc.dynamic_ssl_server_credentials(given, fetch, require_client_authentication=False)
+    return grpc.dynamic_ssl_server_credentials(
+        configuration(served),
+        fetch,  # type: ignore[arg-type]  # None is documented; the stubs do not know it
+        require_client_authentication=False,
+    )
 
 
 async def _keep_fresh(certificate: ServingCertificate) -> None:

@@ -10,6 +10,7 @@ import ipaddress
 import logging
 import os
 import tempfile
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -56,13 +57,18 @@ class ServingCertificate:
     names: tuple[str, ...]
     _stamp: tuple[tuple[int, int], ...] = field(default=(), init=False)
     _pair: Pair | None = field(default=None, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def current(self, now: datetime) -> Pair:
-        """What to serve with: made, renewed or read again where that is due. Cheap when nothing has changed.
+        """What to serve with: made, renewed or read again where due; cheap when nothing has changed; thread-safe.
 
         Raises:
             TLSError: There is none, and none can be made. A renewal that fails is logged, and the old one serves on.
         """
+        with self._lock:
+            return self._current(now)
+
+    def _current(self, now: datetime) -> Pair:
         try:
             self._renew(now)
         except (OSError, ValueError, TLSError) as error:

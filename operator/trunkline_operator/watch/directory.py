@@ -168,7 +168,6 @@ async def watch(directory: Path) -> AsyncIterator[None]:
                 step=_QUIET_MILLISECONDS,
                 rust_timeout=_LOOK_MILLISECONDS,
                 yield_on_timeout=True,
-                raise_interrupt=False,
             )
             async with contextlib.aclosing(told):
                 async for changes in told:

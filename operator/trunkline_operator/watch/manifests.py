@@ -148,9 +148,9 @@ def _secret(ref: Ref, value: Mapping[str, Any], metadata: Mapping[str, Any], env
         if not unset:
             filled = _VARIABLE.sub(lambda match: environ[match[1]], template or "")
             entries[name] = filled.encode("utf-8", "surrogateescape")
-    for name in entries:
-        if _ENTRY_NAME.fullmatch(name) is None:
-            faults.append(Fault("data", "the name of an entry must consist of letters, digits, '-', '_' and '.'"))
+    for path, names in (("data", data), ("stringData", text)):
+        if any(_ENTRY_NAME.fullmatch(name) is None for name in names or ()):
+            faults.append(Fault(path, "the name of an entry must consist of letters, digits, '-', '_' and '.'"))
     if sum(map(len, entries.values())) > _MAX_SECRET_BYTES:
         faults.append(Fault("data", "Too long: a Secret may hold 1 MiB"))
     if faults:

@@ -158,8 +158,8 @@ class _Builder:
         self._anchor(event.anchor, name, 1)
 
     def _alias(self, event: yaml.AliasEvent, line: int) -> None:
-        if event.anchor not in self._anchors:
-            raise YAMLLineError(line, f'alias "{_shown(event.anchor)}" refers to nothing that stands before it')
+        if event.anchor is None or event.anchor not in self._anchors:
+            raise YAMLLineError(line, f'alias "{_shown(event.anchor or "")}" refers to nothing that stands before it')
         top = self._stack[-1] if self._stack else None
         if top is not None and isinstance(top.container, dict) and top.key is None and not top.merging:
             raise YAMLLineError(line, "an alias cannot be the name of a field")
