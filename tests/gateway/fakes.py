@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from trunkline_gateway.dialects.openai_chat import request as openai_request
 from trunkline_gateway.exchange import Operation
-from trunkline_gateway.ingress.http import ClientGoneError, Headers
+from trunkline_gateway.http import ClientGoneError, Headers
 from trunkline_gateway.routing import attempts
 from trunkline_gateway.routing.health import Health
 from trunkline_gateway.routing.resolve import Resolved

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from trunkline_gateway import errors
+from trunkline_gateway.http import Body, ClientGoneError, Head, Responder
 from trunkline_gateway.ingress import asgi
-from trunkline_gateway.ingress.http import Body, ClientGoneError, Head, Responder
 
 SCOPE = {
     "type": "http",

@@ -6,8 +6,8 @@ import pytest
 
 from harness import tables
 from trunkline_gateway import errors
+from trunkline_gateway.http import Head
 from trunkline_gateway.ingress.authenticate import authenticate, client_address, presented_key
-from trunkline_gateway.ingress.http import Head
 from trunkline_gateway.routing.snapshot import Network
 
 SECRET = "sk-tl-canary"

@@ -9,9 +9,9 @@ import pytest
 
 from harness.rawhttp import IncompleteError, Raw, connect
 from harness.serving import served
+from trunkline_gateway.http import Body, ClientGoneError, Head, Responder
 from trunkline_gateway.ingress import rest
 from trunkline_gateway.ingress.asgi import Application
-from trunkline_gateway.ingress.http import Body, ClientGoneError, Head, Responder
 from trunkline_gateway.ingress.listener import Listener
 from trunkline_gateway.ingress.protocol import Limits
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 
 from grpc import aio
+
 from trunkline_protocol import table
 from trunkline_protocol.table import Name
 from trunkline_protocol.v1 import routing_pb2 as pb

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from cryptography import x509
+
 from trunkline_operator.compile import admission, entries, findings, loose
 from trunkline_operator.compile.result import Finding, KeyFinding, Verdict
 from trunkline_operator.watch.world import Ref
@@ -128,7 +130,8 @@ def account(
     row = PROVIDERS.get(read.spec.provider) if read.spec is not None else None
     body = None
     admitted: tuple[str, ...] = ()
-    if placed and read.spec is not None and row is not None and not _lacks_ca(read.spec, found):
+    ca_fault = _ca_fault(ref, read.spec, found)
+    if placed and read.spec is not None and row is not None and ca_fault is None and not _lacks_ca(read.spec, found):
         body = _upstream(ref, read.spec, row, found)
         if read.spec.direct_models and prefix_owner == ref and read.consent is not None:
             body.direct_models.extend(read.spec.direct_models)
@@ -136,6 +139,8 @@ def account(
             if admission.selects(read.consent):
                 admitted = tuple(body.direct_namespaces.names)
     accepted = _accepted(ref, read, errors, placed, row, prefix_owner)
+    if accepted.ok and ca_fault is not None:
+        accepted = ca_fault
     usable = accepted.ok and body is not None and (not body.auth_header or any(not key.disabled for key in body.keys))
     active = sum(state.state == "Active" for state in states)
     verdict = Verdict(
@@ -183,6 +188,24 @@ def _lacks_ca(spec: resources.ProviderCredentialSpec, found: Mapping[Entry, byte
     """Without the authorities that were asked for, an account is not reached at all, rather than with others."""
     ca = _ca(spec)
     return ca is not None and isinstance(found[ca], Finding)
+
+
+def _ca_fault(
+    ref: Ref, spec: resources.ProviderCredentialSpec | None, found: Mapping[Entry, bytes | Finding]
+) -> Finding | None:
+    """A bundle that no gateway could use is found here, so that the account is held with what worked before."""
+    ca = _ca(spec)
+    if ca is None or not isinstance(bundle := found[ca], bytes):
+        return None
+    try:
+        if x509.load_pem_x509_certificates(bundle):
+            return None
+    except ValueError:
+        pass
+    holder = findings.shown(Ref("Secret", ref.namespace, ca[0]))
+    return Finding(
+        False, "Invalid", f'spec.endpoint.caSecretRef: "{ca[1]}" of {holder} is no bundle of PEM certificates'
+    )
 
 
 def _key_findings(

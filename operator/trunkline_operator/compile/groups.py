@@ -21,7 +21,7 @@ from trunkline_protocol import resources
 from trunkline_protocol.table import Name
 from trunkline_protocol.v1 import routing_pb2 as pb
 
-POLICY: Final = "built-in"
+POLICY: Final = "default"
 """What the column POLICY says while there is no RoutePolicy."""
 
 Loss: TypeAlias = tuple[str, Ref]

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Final
 
 from trunkline_operator.compile import entries, findings, loose
 from trunkline_operator.compile.result import Finding, Verdict
@@ -11,6 +12,9 @@ from trunkline_operator.watch.world import Ref
 from trunkline_protocol import resources, table
 from trunkline_protocol.table import Name
 from trunkline_protocol.v1 import routing_pb2 as pb
+
+_LAST_SECOND: Final = 253_402_300_799
+"""The last that a calendar can show: 9999-12-31T23:59:59 west of Greenwich is later than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,4 +119,4 @@ def conflicted(minted: Minted, older: Ref) -> Verdict:
 
 
 def _day(expires: int) -> str:
-    return datetime.fromtimestamp(expires, UTC).strftime("%Y-%m-%d") if expires else ""
+    return datetime.fromtimestamp(min(expires, _LAST_SECOND), UTC).strftime("%Y-%m-%d") if expires else ""

@@ -1,0 +1,45 @@
+"""What a newer or older peer says must not break us: numbers and meanings that are fixed for ever."""
+
+from trunkline_protocol.v1 import routing_pb2 as pb
+
+TYPES = {
+    "TYPE_UNSPECIFIED": 0,
+    "TYPE_ROUTE": 1,
+    "TYPE_POLICY": 2,
+    "TYPE_UPSTREAM": 3,
+    "TYPE_KEY": 4,
+    "TYPE_USAGE_POLICY": 5,
+    "TYPE_SECRET": 6,
+}
+
+FIELDS = {
+    pb.GatewayMessage: "hello=1 ack=2 report=3",
+    pb.OperatorMessage: "update=1",
+    pb.Source: "ref=1 revision=2",
+    pb.Resource: "type=1 name=2 version=3 sources=4 min_reader=5 body=6 held=7",
+    pb.Removal: "type=1 name=2 sources=3",
+    pb.Update: "nonce=1 table_version=2 resources=3 removals=4 more=5 marks=6",
+    pb.Hello: "node=1 reader=2 held=3",
+    pb.Node: "name=1 instance=2 version=3",
+    pb.Held: "type=1 name=2 version=3",
+    pb.Ack: "nonce=1 table_version=2 rejected=3 stale=4",
+    pb.Reject: "type=1 name=2 version=3 reason=4 held_version=5",
+    pb.Stale: "type=1 name=2 held_version=3",
+    pb.NodeReport: "keys=1 draining=2",
+    pb.KeyHealth: "upstream=1 key=2 state=3 reason=4 until=5",
+}
+
+
+def test_types_keep_their_numbers() -> None:
+    assert dict(pb.Type.items()) == TYPES
+
+
+def test_fields_keep_their_numbers() -> None:
+    for message, expected in FIELDS.items():
+        assert " ".join(f"{each.name}={each.number}" for each in message.DESCRIPTOR.fields) == expected
+
+
+def test_unknown_fields_and_types_are_carried_through() -> None:
+    newer = pb.Resource(type=pb.TYPE_KEY, name="a/k").SerializeToString() + b"\xa2\x06\x03new"
+    assert pb.Resource.FromString(newer).SerializeToString() == newer
+    assert pb.Resource.FromString(b"\x08\x63").type == 99
