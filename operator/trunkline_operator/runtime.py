@@ -75,7 +75,12 @@ class Operator:
         self._compile_world = compile_world
         self._listener = listener
         self._debounce = Debounce(loop, self._compile)
-        self.fleet = Fleet(loop, notify=self._fleet_changed, keys_changed=self._keys_changed)
+        self.fleet = Fleet(
+            loop,
+            notify=self._fleet_changed,
+            keys_changed=self._keys_changed,
+            stale=self._suspect,
+        )
         self._reporter = Reporter(self.world, PublishedFleet(self.fleet), sink)
         self._servicer = Servicer(
             self.fleet,
@@ -159,6 +164,9 @@ class Operator:
 
     def _fleet_changed(self, names: Any) -> None:  # noqa: ANN401
         self._reporter.fleet_changed(names)
+
+    def _suspect(self) -> None:
+        self._source.suspect()
 
     def _keys_changed(self, upstreams: frozenset[str]) -> None:
         self._reporter.health_changed(upstreams)

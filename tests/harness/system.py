@@ -232,8 +232,7 @@ class System:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            print(self.logs())
+        print(self.logs())  # shown where the test failed
         for gateway in self.gateways:
             gateway.kill()
         for operator in self.operators:

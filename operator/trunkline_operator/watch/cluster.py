@@ -27,6 +27,7 @@ _LOG: Final = logging.getLogger(__name__)
 RELIST_SECONDS: Final = 240.0
 _JITTER: Final = 0.2
 _GAP_SECONDS: Final = 0.1
+_SUSPECT_SECONDS: Final = 5.0
 _IN_FLIGHT_SECONDS: Final = 0.5
 _FIRST_BACKOFF_SECONDS: Final = 0.2
 _LAST_BACKOFF_SECONDS: Final = 5.0
@@ -82,6 +83,7 @@ class ClusterSource:
         self.missed: dict[str, int] = dict.fromkeys(BY_KIND, 0)
         self.restarts = 0
         self._last_event: float | None = None
+        self._suspected = -_SUSPECT_SECONDS
 
     async def run(self) -> None:
         """Follow the cluster until cancelled. Waits for an API server that is away, however long."""
@@ -113,6 +115,14 @@ class ClusterSource:
             enough = self.relists + (2 if self._forced.is_set() else 1)
             self._forced.set()
             await self._relisted.wait_for(lambda: self.relists >= enough)
+
+    def suspect(self) -> None:
+        """Do a re-LIST of everything soon, at most every few seconds."""
+        now = asyncio.get_running_loop().time()
+        if now - self._suspected >= _SUSPECT_SECONDS:
+            self._suspected = now
+            for watched in BY_KIND.values():
+                self._had_gap(watched)
 
     # ---- events -----------------------------------------------------------------------------------------------------
 

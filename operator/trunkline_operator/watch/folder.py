@@ -62,6 +62,9 @@ class Folder:
         async for _ in directory.watch(self._root):
             self._apply(await asyncio.to_thread(load, self._root, self.loaded))
 
+    def suspect(self) -> None:
+        """A directory is always seen as it is."""
+
     def _apply(self, loaded: Loaded) -> None:
         before = self._applied
         known = {*before.problems, *before.warnings} if before is not None else set()
@@ -76,6 +79,7 @@ class Folder:
         elif change is not Change.NONE:
             for ref in _differences(before, loaded):
                 self._changes.recorded(ref, change)
+            self._changes.listed()  # a new order of files changes ages alone, and those decide who owns a name
 
 
 def load(root: Path, previous: Loaded | None = None) -> Loaded:

@@ -35,3 +35,7 @@ class Source(Protocol):
     async def run(self) -> None:
         """Keep the world in step until cancelled."""
         ...
+
+    def suspect(self) -> None:
+        """Somebody has seen something newer than this world has: look again, soon. May be called often."""
+        ...
