@@ -216,6 +216,16 @@ class Kube:
         """
         return await self.get("/openid/v1/jwks", accept="application/jwk-set+json, application/json")
 
+    async def issuer(self) -> str:
+        """Who signs ServiceAccount tokens; empty where the API server does not say.
+
+        https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#service-account-issuer-discovery
+
+        Raises:
+            ApiError, UnavailableError: as `request`.
+        """
+        return str((await self.get("/.well-known/openid-configuration")).get("issuer") or "")
+
     async def _reload(self, refused: ApiClient) -> bool:
         """Replace the client whose credentials were refused; whether there is a new one."""
         async with self._reloading:

@@ -33,12 +33,12 @@ class TokenReviews:
         )
 
     async def keys(self) -> Mapping[str, Any]:
-        """Fetch the public keys of the API server's ServiceAccount tokens.
+        """Fetch the public keys of the API server's ServiceAccount tokens, and under ``issuer`` who signs them.
 
         Raises:
             UnavailableError: there was no answer.
         """
         try:
-            return await self._client.jwks()
+            return {"issuer": await self._client.issuer(), **await self._client.jwks()}
         except (kube.ApiError, kube.UnavailableError) as error:
             raise UnavailableError(str(error)) from error

@@ -64,7 +64,7 @@ class Review(Protocol):
 
 
 KeySource = Callable[[], Awaitable[Mapping[str, Any]]]
-"""Fetches the JWKS (``/openid/v1/jwks``); raises UnavailableError."""
+"""Fetches the JWKS (``/openid/v1/jwks``), with ``issuer`` in it where that is known; raises UnavailableError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class ServiceAccountTokens:
             review: TokenReview.
             clock: Unix seconds.
             keys: Fetches the API server's public keys.
-            issuer: The cluster's issuer; empty: learnt from the tokens that TokenReview accepts.
+            issuer: The cluster's issuer; empty: learnt with the keys, or from the tokens that TokenReview accepts.
         """
         self._namespace, self._name = account
         self._username = f"system:serviceaccount:{account[0]}:{account[1]}"
@@ -181,6 +181,7 @@ class ServiceAccountTokens:
             if key.key_id and key.algorithm_name in _ALGORITHMS:
                 keys[key.key_id] = key
         self._keys = keys or self._keys
+        self._issuer = jwks.get("issuer") or self._issuer
 
     async def _judge(self, token: str, now: float) -> Identity:
         claims = _unverified(token)
