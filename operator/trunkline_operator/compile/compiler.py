@@ -5,8 +5,9 @@ byte. The work is done one object at a time by pure functions (`keys`, `credenti
 have to know of each other.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 from trunkline_operator.compile import admission, credentials, entries, groups, keys, ownership
 from trunkline_operator.compile.memo import Memo
@@ -25,7 +26,37 @@ def compile(world: World, memo: Memo | None = None, *, platform_namespaces: froz
         memo: Of earlier compilations of this world; makes it fast and is seen in nothing else.
         platform_namespaces: Where ProviderCredentials and ModelGroups are taken from; None: everywhere.
     """
-    return _Compilation(world, memo if memo is not None else Memo(), platform_namespaces).run()
+    memo = memo if memo is not None else Memo()
+    broken: dict[Ref, Observed] = {}
+    while True:
+        try:
+            return _Compilation(world, memo, platform_namespaces, broken).run()
+        except _FaultError as fault:
+            if fault.ref in broken:
+                raise
+            broken[fault.ref] = _as_invalid(world.objects[fault.ref], fault)
+
+
+class _FaultError(Exception):
+    """Compiling one object failed in a way that nobody has thought of. It must not take the others down."""
+
+    def __init__(self, ref: Ref) -> None:
+        super().__init__(str(ref))
+        self.ref = ref
+
+
+@contextmanager
+def _about(ref: Ref) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise _FaultError(ref) from error
+
+
+def _as_invalid(observed: Observed, fault: _FaultError) -> Observed:
+    """The same object, to be held or denied as invalid ones are; only the kind of the error is told, it is ours."""
+    said = f"Trunkline failed to compile this ({type(fault.__cause__).__name__}); please report it"
+    return replace(observed, parsed=None, errors=(resources.FieldError("spec", said),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +81,7 @@ class _Compilation:
     world: World
     memo: Memo
     platform_namespaces: frozenset[str] | None
+    broken: Mapping[Ref, Observed]
     spaces: admission.Spaces = field(default_factory=dict)
     space_revisions: Mapping[str, int] = field(default_factory=dict)
     labels_matter: bool = False
@@ -67,9 +99,10 @@ class _Compilation:
         self.spaces = self.memo.call("spaces", dict, labels)
         self.space_revisions = self.memo.call("space revisions", dict, revisions)
         ordered = self.memo.call("order", _in_order, tuple(world.objects))
-        self._compile_credentials([world.objects[ref] for ref in ordered["ProviderCredential"]])
-        self._compile_groups([world.objects[ref] for ref in ordered["ModelGroup"]])
-        self._compile_keys([world.objects[ref] for ref in ordered["VirtualKey"]])
+        objects = world.objects if not self.broken else {**world.objects, **self.broken}
+        self._compile_credentials([objects[ref] for ref in ordered["ProviderCredential"]])
+        self._compile_groups([objects[ref] for ref in ordered["ModelGroup"]])
+        self._compile_keys([objects[ref] for ref in ordered["VirtualKey"]])
         marks = (
             world.sources(Ref("Namespace", "", name) for name in sorted(world.namespaces)) if self.labels_matter else {}
         )
@@ -86,13 +119,11 @@ class _Compilation:
 
     def _compile_credentials(self, observed: Iterable[Observed]) -> None:
         memo, world = self.memo, self.world
-        read = {
-            each.ref: (
-                each,
-                memo.call(("basis", each.ref), credentials.basis, each.ref, _credential(each), each.raw, each.errors),
-            )
-            for each in observed
-        }
+        read = {}
+        for each in observed:
+            with _about(each.ref):
+                arguments = each.ref, _credential(each), each.raw, each.errors
+                read[each.ref] = each, memo.call(("basis", each.ref), credentials.basis, *arguments)
         prefixes = ownership.owners(
             (each, [each.ref.name]) for each, basis in read.values() if basis.claims and self._placed(each.ref)
         )
@@ -102,17 +133,18 @@ class _Compilation:
             placed = self._placed(ref)
             secrets = {name: Ref("Secret", ref.namespace, name) for name, _ in basis.entries}
             prefix_owner = prefixes.get(ref.name) if basis.claims else None
-            account = memo.call(
-                ("account", ref),
-                credentials.account,
-                ref,
-                basis,
-                each.errors,
-                placed,
-                tuple((name, entries.view(world, secret)) for name, secret in secrets.items()),
-                prefix_owner,
-                self._spaces(basis.selects),
-            )
+            with _about(ref):
+                account = memo.call(
+                    ("account", ref),
+                    credentials.account,
+                    ref,
+                    basis,
+                    each.errors,
+                    placed,
+                    tuple((name, entries.view(world, secret)) for name, secret in secrets.items()),
+                    prefix_owner,
+                    self._spaces(basis.selects),
+                )
             self.accounts[ref] = account
             looked_at = [ref, *secrets.values()]
             if prefix_owner is not None and prefix_owner != ref:
@@ -136,13 +168,11 @@ class _Compilation:
 
     def _compile_groups(self, observed: Iterable[Observed]) -> None:
         memo = self.memo
-        read = {
-            each.ref: (
-                each,
-                memo.call(("basis", each.ref), groups.basis, each.ref, _group(each), each.raw, each.errors),
-            )
-            for each in observed
-        }
+        read = {}
+        for each in observed:
+            with _about(each.ref):
+                arguments = each.ref, _group(each), each.raw, each.errors
+                read[each.ref] = each, memo.call(("basis", each.ref), groups.basis, *arguments)
         names = ownership.owners((each, basis.models) for each, basis in read.values() if self._placed(each.ref))
         for ref, (each, basis) in read.items():
             placed = self._placed(ref)
@@ -152,19 +182,20 @@ class _Compilation:
                 for credential in basis.credentials
             )
             by_label = any(each_terms is not None and admission.selects(each_terms.consent) for each_terms in terms)
-            route = memo.call(
-                ("route", ref),
-                groups.routed,
-                ref,
-                basis,
-                each.errors,
-                placed,
-                each.created,
-                lost,
-                terms,
-                self.spaces.get(ref.namespace) if by_label else None,
-                self._spaces(basis.selects),
-            )
+            with _about(ref):
+                route = memo.call(
+                    ("route", ref),
+                    groups.routed,
+                    ref,
+                    basis,
+                    each.errors,
+                    placed,
+                    each.created,
+                    lost,
+                    terms,
+                    self.spaces.get(ref.namespace) if by_label else None,
+                    self._spaces(basis.selects),
+                )
             looked_at = [ref, *basis.credentials, *(owner for _, owner in lost)]
             if by_label:
                 looked_at.append(Ref("Namespace", "", ref.namespace))
@@ -207,9 +238,10 @@ class _Compilation:
         if wanted is not None:
             holder = Ref("Secret", ref.namespace, wanted[0])
             secret, revision = entries.view(self.world, holder), self.world.seen(holder)
-        minted = self.memo.call(
-            ("key", ref), keys.mint, ref, parsed, observed.errors, observed.revision, wanted, secret, revision
-        )
+        with _about(ref):
+            minted = self.memo.call(
+                ("key", ref), keys.mint, ref, parsed, observed.errors, observed.revision, wanted, secret, revision
+            )
         readable = secret if isinstance(secret, SecretData) else None
         self.memo.keep(ref, _Known(observed, holder, readable, minted))
         return minted
