@@ -91,7 +91,8 @@ async def _serve(parsed: argparse.Namespace, root: Path, first: Loaded) -> None:
         )
         operating = asyncio.create_task(operator.run())
         try:
-            await _either(_listening(operator), operating)
+            # The gateway would find it a moment later all the same, but not without a warning.
+            await _either(operator.listening.wait(), operating)
             await gateway.start()
             await _either(gateway.wait_ready(), operating)
             url = f"http://{_reachable(parsed.host)}:{gateway.port}"
@@ -109,12 +110,6 @@ async def _serve(parsed: argparse.Namespace, root: Path, first: Loaded) -> None:
             operating.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await operating
-
-
-async def _listening(operator: Operator) -> None:
-    # The gateway would find it a moment later all the same, but not without a warning.
-    while not operator.port:
-        await asyncio.sleep(0.005)
 
 
 async def _either(ready: Any, operating: asyncio.Task[None]) -> None:  # noqa: ANN401 - any coroutine

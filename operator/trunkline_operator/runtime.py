@@ -47,6 +47,7 @@ class Operator:
         fleet: The gateways.
         compiled: The last compilation; None before the first.
         port: Where gateways connect, once it listens.
+        listening: Set once it does.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Operator:
         self.world = World()
         self.compiled: Compiled | None = None
         self.port = 0
+        self.listening = asyncio.Event()
         self.metrics = metrics or Metrics()
         self._compile_world = compile_world
         self._listener = listener
@@ -111,6 +113,7 @@ class Operator:
             self.port = await stack.enter_async_context(
                 serve(self._servicer, address=listener.address, certificate=listener.certificate)
             )
+            self.listening.set()
             stack.callback(self._debounce.close)
             async with asyncio.TaskGroup() as group:
                 for each in (self._source.run, self._compile_first, self._reporter.run, *background):
