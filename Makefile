@@ -79,6 +79,7 @@ golden: .venv/.dev ## Rewrite the golden files; review the diff like code
 	@$(BIN)/pytest --update-golden tests/operator -q
 
 bench: .venv/.dev ## Measure propagation, start-up and memory
+	@PYTHONPATH=tests $(BIN)/python bench/propagation.py --tls
 	@PYTHONPATH=tests $(BIN)/python bench/main_job.py $(ARGS)
 
 clean: ## Remove the virtual environment and caches

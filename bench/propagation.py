@@ -1,6 +1,6 @@
 """How long a change takes from the compiler's hands to the ACK of every gateway, over real gRPC.
 
-    python bench/propagation.py [--groups 1000] [--keys 0] [--gateways 2 50] [--changes 200] [--tls]
+    PYTHONPATH=tests python bench/propagation.py [--groups 1000] [--keys 0] [--gateways 2 50] [--changes 200] [--tls]
 
 Prints one JSON object for each number of gateways. The operator's end and all gateways share one process and one event
 loop, so that with fifty gateways the figure holds fifty times a gateway's own work; the debounce before compiling
@@ -12,16 +12,13 @@ import asyncio
 import contextlib
 import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-
-import wire_builders as make
-import wire_ends as ends
+from builders import wire as make
+from builders import wire_ends as ends
 from trunkline_protocol.v1 import routing_pb2 as pb
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import wire_builders as make
-import wire_ends as ends
+from builders import wire as make
+from builders import wire_ends as ends
 from trunkline_gateway.subscription import lastgood
 from trunkline_gateway.subscription.lastgood import Keeper
 from trunkline_gateway.subscription.store import Store

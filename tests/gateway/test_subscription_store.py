@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-import wire_builders as make
+from builders import wire as make
 from trunkline_gateway.subscription.store import Store, WireError
 from trunkline_protocol import table
 from trunkline_protocol.table import Name

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import wire_builders as make
+from builders import wire as make
 from trunkline_gateway.routing import table as routing
 from trunkline_gateway.routing.snapshot import EMPTY
 from trunkline_protocol import table

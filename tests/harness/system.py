@@ -93,19 +93,17 @@ def request(
 
 
 @dataclass(slots=True)
-class Gateway:
-    """A gateway process. ``state_dir`` outlives it, as an emptyDir outlives a container."""
+class Process:
+    """One of our programs. Its ports stay the same over restarts."""
 
     name: str
-    port: int
     admin_port: int
-    state_dir: Path
     log: Path
     argv: Sequence[str]
-    child: Child | None = None
+    child: Child | None = field(default=None, kw_only=True)
 
     def start(self) -> Self:
-        """Start it, or start it again on its ports."""
+        """Start it, or start it again."""
         self.child = Child(self.name, self.argv, log=self.log, env=_environment())
         return self
 
@@ -116,15 +114,10 @@ class Gateway:
             self.child = None
 
     def terminate(self, timeout_seconds: float = 40) -> None:
-        """SIGTERM, and wait for it to drain."""
+        """SIGTERM, and wait for its end."""
         if self.child is not None:
             self.child.end(signal.SIGTERM, timeout_seconds=timeout_seconds)
             self.child = None
-
-    @property
-    def base_url(self) -> str:
-        """For an OpenAI SDK."""
-        return f"http://127.0.0.1:{self.port}/v1"
 
     def admin(self, path: str, method: str = "GET") -> Reply:
         """Ask the admin port."""
@@ -140,7 +133,7 @@ class Gateway:
             return self.admin("/readyz").status == 200
         return False
 
-    def wait_ready(self, timeout_seconds: float = 15) -> Self:
+    def wait_ready(self, timeout_seconds: float = 30) -> Self:
         """Return once it is ready.
 
         Raises:
@@ -148,6 +141,19 @@ class Gateway:
         """
         _wait_ready(self.is_ready, self.child, self.name, timeout_seconds)
         return self
+
+
+@dataclass(slots=True)
+class Gateway(Process):
+    """A gateway process. ``state_dir`` outlives it, as an emptyDir outlives a container."""
+
+    port: int
+    state_dir: Path
+
+    @property
+    def base_url(self) -> str:
+        """For an OpenAI SDK."""
+        return f"http://127.0.0.1:{self.port}/v1"
 
     def post(self, path: str, body: object, *, key: str, timeout_seconds: float = 10) -> Reply:
         """POST to the public port."""
@@ -160,51 +166,11 @@ class Gateway:
 
 
 @dataclass(slots=True)
-class Operator:
+class Operator(Process):
     """The operator process."""
 
     grpc_port: int
-    admin_port: int
     tls_dir: Path
-    log: Path
-    argv: Sequence[str]
-    child: Child | None = None
-
-    def start(self) -> Self:
-        """Start it, or start it again on its ports."""
-        self.child = Child("operator", self.argv, log=self.log, env=_environment())
-        return self
-
-    def kill(self) -> None:
-        """``kill -9``."""
-        if self.child is not None:
-            self.child.kill()
-            self.child = None
-
-    def terminate(self, timeout_seconds: float = 10) -> None:
-        """SIGTERM, and wait."""
-        if self.child is not None:
-            self.child.end(signal.SIGTERM, timeout_seconds=timeout_seconds)
-            self.child = None
-
-    def admin(self, path: str, method: str = "GET") -> Reply:
-        """Ask the admin port."""
-        return request(self.admin_port, method, path)
-
-    def metric(self, name: str, **labels: str) -> float:
-        """As `Gateway.metric`."""
-        return _metric(self.admin("/metrics").body.decode(), name, labels)
-
-    def is_ready(self) -> bool:
-        """Whether ``/readyz`` says 200."""
-        with contextlib.suppress(OSError):
-            return self.admin("/readyz").status == 200
-        return False
-
-    def wait_ready(self, timeout_seconds: float = 30) -> Self:
-        """As `Gateway.wait_ready`."""
-        _wait_ready(self.is_ready, self.child, "operator", timeout_seconds)
-        return self
 
 
 @dataclass(slots=True)
@@ -262,7 +228,7 @@ class System:
             *self.operator_flags,
         ]
         log = self.directory / f"operator-{len(self.operators)}.log"
-        operator = Operator(grpc_port, admin_port, tls_dir, log, argv).start()
+        operator = Operator("operator", admin_port, log, argv, grpc_port, tls_dir).start()
         self.operators.append(operator)
         return operator
 
@@ -285,7 +251,8 @@ class System:
             f"--node-name={name}",
             *flags,
         ]
-        gateway = Gateway(name, port, admin_port, self.directory / name, self.directory / f"{name}.log", argv).start()
+        log = self.directory / f"{name}.log"
+        gateway = Gateway(name, admin_port, log, argv, port, self.directory / name).start()
         self.gateways.append(gateway)
         return gateway
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-import world_builders as gen
+from builders import world as gen
 from trunkline_operator.compile import credentials, groups, keys
 from trunkline_operator.compile.compiler import compile as compile_world
 from trunkline_operator.watch.world import Ref

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import world_builders as gen
+from builders import world as gen
 from trunkline_operator.compile.compiler import compile as compile_world
 from trunkline_operator.compile.memo import Memo
 from trunkline_operator.compile.result import Compiled

@@ -13,8 +13,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-import wire_builders as make
-import wire_ends as ends
+from builders import wire as make
+from builders import wire_ends as ends
 from trunkline_operator.publish.authenticate import RefusedError, Reviewed, ServiceAccountTokens, UnavailableError
 
 ACCOUNT = ("trunkline-system", "trunkline-gateway")

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-import wire_builders as make
+from builders import wire as make
 from trunkline_gateway.subscription.store import Store
 from trunkline_operator.compile.result import Compiled
 from trunkline_operator.publish.publisher import Publisher

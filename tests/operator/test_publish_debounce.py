@@ -2,8 +2,8 @@
 
 import pytest
 
+from builders.virtual_time import Loop
 from trunkline_operator.publish.debounce import Debounce
-from virtual_time import Loop
 
 
 @pytest.fixture

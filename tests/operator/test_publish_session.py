@@ -2,7 +2,8 @@
 
 import time
 
-import wire_builders as make
+from builders import wire as make
+from builders.virtual_time import Loop
 from trunkline_operator.compile.result import Compiled
 from trunkline_operator.publish.fleet import LINGER_SECONDS, Connection, Fleet
 from trunkline_operator.publish.session import MAX_IN_FLIGHT, NEWER_GATEWAY, Session
@@ -10,7 +11,6 @@ from trunkline_operator.watch.world import World
 from trunkline_protocol import table
 from trunkline_protocol.table import Name
 from trunkline_protocol.v1 import routing_pb2 as pb
-from virtual_time import Loop
 
 ROUTE = Name(pb.TYPE_ROUTE, "a/m")
 KEY = Name(pb.TYPE_KEY, "a/k")

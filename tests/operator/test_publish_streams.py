@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-import wire_builders as make
-import wire_ends as ends
+from builders import wire as make
+from builders import wire_ends as ends
 from harness.relay import Relay
 from trunkline_operator.publish.fleet import LINGER_SECONDS
 from trunkline_protocol.table import Name

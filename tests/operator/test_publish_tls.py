@@ -11,8 +11,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-import wire_builders as make
-import wire_ends as ends
+from builders import wire as make
+from builders import wire_ends as ends
 from trunkline_operator.publish.tls import CA_COMMON_NAME, ServingCertificate, TLSError, default_names
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-import world_builders as gen
+from builders import world as gen
 from trunkline_operator.watch.world import Change, Ref, World
 
 KEY = Ref("VirtualKey", "team", "alice")
