@@ -184,9 +184,35 @@ async def test_a_secret_that_loses_its_label_is_no_longer_used(api, source):
     source._deliver(cluster.SECRETS, "DELETED", gone)
     assert SECRET not in source.world.secrets
     async with asyncio.timeout(5):
+        while (SECRET, Change.REVOKES) not in source.recorded:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    # Whoever compiles at the revocation knows already that only the label is gone.
+    assert source.world.unlabelled == {SECRET}
+
+
+async def test_an_unlabelled_secret_that_comes_later_is_noticed(api, source):
+    api.put(KEY, **virtual_key())
+    await synced(source)
+    api.put(SECRET, data={"key": "c2st"})
+    async with asyncio.timeout(5):
         while SECRET not in source.world.unlabelled:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-    assert [change for ref, change in source.recorded if ref == SECRET] == [Change.REVOKES, Change.CHANGED]
+
+
+async def test_while_a_kind_is_not_watched_lists_take_the_watchs_place(api, source):
+    api.put(KEY, **virtual_key())
+    await synced(source)
+    source._is_seeing(cluster.BY_KIND["VirtualKey"], False)
+    await asyncio.sleep(0.2)
+    api.delete(KEY)
+    async with asyncio.timeout(1):
+        while KEY in source.world.objects:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    source._is_seeing(cluster.BY_KIND["VirtualKey"], True)
+    await asyncio.sleep(0.5)
+    api.asked.clear()
+    await asyncio.sleep(0.5)
+    assert not any("virtualkeys" in path for path, _ in api.asked)
 
 
 async def test_a_secret_that_is_gone_is_not_unlabelled_any_more(api, source):

@@ -104,7 +104,7 @@ def test_pending_is_not_written_in_the_first_two_seconds():
 def test_no_gateways_waits_for_those_that_reconnect_after_a_restart():
     served = build()
     nobody = Rollout()
-    assert programmed(GOOD, nobody, waits=Waits(5, 5), there=served) == ("True", "Programmed")
+    assert programmed(GOOD, nobody, waits=Waits(3, 3), there=served) == ("True", "Programmed")
     assert programmed(GOOD, nobody, waits=Waits(11, 11), there=served) == ("Unknown", "NoGateways")
     assert programmed(GOOD, nobody, waits=Waits(5, 5)) == ("Unknown", "NoGateways")
     assert programmed(GOOD, nobody, waits=Waits(1, 5)) is None

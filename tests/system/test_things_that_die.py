@@ -8,7 +8,7 @@ import pytest
 from harness.basic import KEY, basic, programmed_gateway
 from harness.kube import ApiServer, assets_or_skip
 from harness.relay import Relay
-from harness.system import Gateway, System, wait_for
+from harness.system import Gateway, System, install_crds, wait_for
 from harness.traffic import Traffic
 from harness.upstream import Upstream
 
@@ -176,3 +176,30 @@ def test_a_key_deleted_while_the_watch_was_down_is_dead_when_it_is_back(system: 
         to_api.refuse(False)
         wait_for(lambda: gateway.chat("gpt-4o", key=KEY).status == 401, 20, "the key to be dead")
         assert operator.is_ready()
+
+
+@pytest.mark.parametrize("seconds", [2, 6, 9])
+def test_a_key_deleted_right_after_an_outage_of_the_api_server_is_dead_soon(
+    own_api: ApiServer, own_system: System, own_gateway: Gateway, seconds: float
+) -> None:
+    own_api.kill_apiserver()
+    time.sleep(seconds)
+    # While it starts, the API server answers 404 for what it has not installed yet; kopf takes that for final.
+    own_api.restart_apiserver()
+    own_system.delete("VirtualKey", "alice")
+    wait_for(lambda: own_gateway.chat("gpt-4o", key=KEY).status == 401, 2, "the key to be dead")
+
+
+def test_a_crd_that_goes_and_comes_back_blinds_nobody(
+    own_api: ApiServer, own_system: System, own_gateway: Gateway
+) -> None:
+    crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/virtualkeys.trunkline.dev"
+    own_api.request("DELETE", crd)
+    time.sleep(3)
+    own_system.patch("ModelGroup", "gpt-4o", {"spec": {"models": ["gpt-4o", "meanwhile"]}})
+    own_system.wait_condition("ModelGroup", "gpt-4o", "Programmed", "True", timeout_seconds=5)
+    install_crds(own_api)
+    own_system.create("VirtualKey", "new", {"secretRef": {"name": "alice-key", "key": "key"}, "models": ["*"]})
+    wait_for(lambda: own_gateway.chat("meanwhile", key=KEY).status == 200, 15, "the new key")
+    own_system.delete("VirtualKey", "new")
+    wait_for(lambda: own_gateway.chat("meanwhile", key=KEY).status == 401, 15, "the new key to be dead")

@@ -39,6 +39,7 @@ HEALTH_SECONDS: Final = 5.0
 """The health of the keys of one account is not written more often than this."""
 
 _BATCH: Final = 50
+_LONGEST_DISPUTE_SECONDS: Final = 60.0
 _LONGEST_SLEEP_SECONDS: Final = 3600.0
 
 
@@ -88,6 +89,8 @@ class _Track:
     sent: Mapping[str, Any] | None = None
     sent_uid: str = ""
     sent_revision: int = 0
+    disputes: int = 0
+    disputed_until: float = 0.0
     health: Mapping[str, KeyHealth] = field(default_factory=dict)
     health_read: float = -HEALTH_SECONDS
 
@@ -141,6 +144,7 @@ class Reporter:
                 self._unindex(ref, track)
                 track.since = track.since if track.versions == versions else now
                 track.verdict, track.versions, track.generation = verdict, versions, observed.generation
+                track.disputes, track.disputed_until = 0, 0.0
             for name in present:
                 self._by_name.setdefault(name, set()).add(ref)
             self._touch(ref)
@@ -215,6 +219,8 @@ class Reporter:
         if not differs(wanted, there):
             self._sink.forget(ref)
             return
+        if self._disputed(ref, track, observed, now):
+            return
         news = transitions(there, wanted)
         write = Write(ref=ref, uid=observed.uid, status=wanted, there=there, transitions=news)
 
@@ -223,6 +229,24 @@ class Reporter:
             self._touch(ref)  # what is wanted may have changed while it was being written
 
         self._sink.write(write, written)
+
+    def _disputed(self, ref: Ref, track: _Track, observed: Observed, now: float) -> bool:
+        """Whether to leave the status to somebody else for a while.
+
+        Another operator that sees other gateways, during a rolling update for one, would write its own view over ours
+        and we ours over its, for ever. Whoever is written over waits, twice as long each time.
+        """
+        if now < track.disputed_until:
+            return True
+        if track.sent is None or observed.revision <= track.sent_revision or not differs(track.sent, observed.status):
+            return False
+        track.sent = None  # each time that we were written over counts once
+        track.disputes += 1
+        if track.disputes == 1:
+            return False
+        track.disputed_until = now + min(2.0**track.disputes, _LONGEST_DISPUTE_SECONDS)
+        self._look_at(ref, track.disputed_until)
+        return True
 
     def _plan(self, ref: Ref, track: _Track, verdict: Verdict, rollout: Rollout, now: float, moment: datetime) -> None:
         """Note when to look again although nothing has happened."""

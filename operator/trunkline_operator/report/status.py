@@ -16,7 +16,7 @@ from trunkline_protocol.resources.status import MESSAGE_LENGTH, REASON_LENGTH
 PENDING_SECONDS: Final = 2.0
 """A version that is on its way for less than this is not reported as missing."""
 
-NO_GATEWAYS_SECONDS: Final = 10.0
+NO_GATEWAYS_SECONDS: Final = 4.0
 """What was programmed stays so for this long without a gateway: after a restart of the operator they all reconnect."""
 
 _NAMED_GATEWAYS: Final = 3

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ RELIST_SECONDS: Final = 240.0
 _JITTER: Final = 0.2
 _GAP_SECONDS: Final = 0.1
 _SUSPECT_SECONDS: Final = 5.0
+_BLIND_SECONDS: Final = 0.3
+_LAST_BLIND_SECONDS: Final = 2.0
 _IN_FLIGHT_SECONDS: Final = 0.5
 _FIRST_BACKOFF_SECONDS: Final = 0.2
 _LAST_BACKOFF_SECONDS: Final = 5.0
@@ -84,6 +87,8 @@ class ClusterSource:
         self.restarts = 0
         self._last_event: float | None = None
         self._suspected = -_SUSPECT_SECONDS
+        self._blind: set[str] = set()
+        self._unlisted: set[str] = set()
 
     async def run(self) -> None:
         """Follow the cluster until cancelled. Waits for an API server that is away, however long."""
@@ -92,15 +97,18 @@ class ClusterSource:
         self.why_not = ""
         self.synced.set()
         watched = [each for each in BY_KIND.values() if each is not NAMESPACES or self._may_list_namespaces]
-        watching = kopf_thread.Watching(
-            kubeconfig=self._kubeconfig,
-            watched=watched,
-            namespaces=self._namespaces,
-            deliver=self._deliver,
-            gap=self._had_gap,
-        )
         async with asyncio.TaskGroup() as group:
-            group.create_task(kopf_thread.watch(watching, self._restarted))
+            for each in watched:
+                # A kopf each: a kind that cannot be watched, its CRD gone perhaps, must not blind the others.
+                watching = kopf_thread.Watching(
+                    kubeconfig=self._kubeconfig,
+                    watched=[each],
+                    namespaces=self._namespaces,
+                    deliver=self._deliver,
+                    gap=self._had_gap,
+                    seeing=self._is_seeing,
+                )
+                group.create_task(kopf_thread.watch(watching, partial(self._restarted, each)))
             group.create_task(self._relist_now_and_then())
             group.create_task(self._presence.run())
 
@@ -140,7 +148,8 @@ class ClusterSource:
         if deleted:
             change = self._world.delete(ref, int(metadata["resourceVersion"]))
             if watched is SECRETS:
-                self._presence.ask(ref)  # perhaps it lost only its label
+                self._presence.lost(ref, change)  # perhaps it lost only its label; that is told with the rest
+                return
         else:
             change = self._world.put(_complete(watched, body))
             self._presence.look_at(ref)
@@ -184,17 +193,23 @@ class ClusterSource:
                 yield await lists.namespaces_one_by_one(self._client, self._namespaces)
 
     async def _relist_now_and_then(self) -> None:
+        loop = asyncio.get_running_loop()
         forced = asyncio.create_task(self._forced.wait())
         gap = asyncio.create_task(self._gap.wait())
+        full = loop.time() + _relist_pause()
+        blind_pause = _BLIND_SECONDS
         try:
             while True:
-                pause = RELIST_SECONDS * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - jitter
-                await asyncio.wait({forced, gap}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-                if gap.done() and not forced.done():
-                    await asyncio.sleep(_GAP_SECONDS)
-                    kinds = [BY_KIND[kind] for kind in sorted(self._gaps)]
-                else:
+                pause = full - loop.time()
+                timeout = max(0.0, min(pause, blind_pause) if self._blind else pause)
+                await asyncio.wait({forced, gap}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+                if forced.done() or loop.time() >= full:
                     kinds = list(BY_KIND.values())
+                    full = loop.time() + _relist_pause()
+                else:
+                    if gap.done() and not self._blind:
+                        await asyncio.sleep(_GAP_SECONDS)
+                    kinds = [BY_KIND[kind] for kind in sorted(self._gaps | self._blind)]
                 if forced.done():
                     self._forced.clear()
                     forced = asyncio.create_task(self._forced.wait())
@@ -202,26 +217,40 @@ class ClusterSource:
                     self._gaps.clear()
                     self._gap.clear()
                     gap = asyncio.create_task(self._gap.wait())
-                await self._relist(kinds)
+                begun = loop.time()
+                if await self._relist(kinds):
+                    blind_pause = max(_BLIND_SECONDS, 3 * (loop.time() - begun))
+                else:
+                    blind_pause = min(blind_pause * 1.5, _LAST_BLIND_SECONDS)
         finally:
             forced.cancel()
             gap.cancel()
 
-    async def _relist(self, kinds: Sequence[Watched]) -> None:
+    async def _relist(self, kinds: Sequence[Watched]) -> bool:
+        """Compare the world with what is there; whether anything could be listed."""
+        listed = False
         for watched in kinds:
             try:
                 async for listing in self._listings(watched, metadata_only=True):
                     await self._compare(listing)
             except _UNREACHABLE as error:
-                _LOG.warning("A re-LIST failed", extra=fields(kind=watched.kind, error=str(error)))
+                if watched.kind not in self._unlisted:
+                    _LOG.warning("A re-LIST failed; trying on", extra=fields(kind=watched.kind, error=str(error)))
+                self._unlisted.add(watched.kind)
                 asyncio.get_running_loop().call_later(_LAST_BACKOFF_SECONDS, self._had_gap, watched)
-        if SECRETS in kinds:
-            await self._presence.ask_all()
-        self._world.forget_tombstones()
-        self._changes.listed()
-        async with self._relisted:
-            self.relists += 1
-            self._relisted.notify_all()
+            else:
+                self._unlisted.discard(watched.kind)
+                listed = True
+        if listed:
+            if SECRETS in kinds:
+                await self._presence.ask_all()
+            self._world.forget_tombstones()
+            self._changes.listed()
+        if len(kinds) == len(BY_KIND):
+            async with self._relisted:
+                self.relists += 1
+                self._relisted.notify_all()
+        return listed
 
     async def _compare(self, listing: Listing) -> None:
         watched, revisions = listing.watched, self._revisions(listing)
@@ -260,10 +289,21 @@ class ClusterSource:
         self._gaps.add(watched.kind)
         self._gap.set()
 
-    def _restarted(self) -> None:
+    def _restarted(self, watched: Watched) -> None:
         self.restarts += 1
-        for watched in BY_KIND.values():
+        self._is_seeing(watched, False)
+
+    def _is_seeing(self, watched: Watched, seeing: bool) -> None:
+        """While a kind is not being watched, LISTs take the watch's place."""
+        if seeing:
+            self._blind.discard(watched.kind)
+        elif watched.kind not in self._blind:
+            self._blind.add(watched.kind)
             self._had_gap(watched)
+
+
+def _relist_pause() -> float:
+    return RELIST_SECONDS * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - jitter
 
 
 def _complete(watched: Watched, body: Mapping[str, Any]) -> Mapping[str, Any]:

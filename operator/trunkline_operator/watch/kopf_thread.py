@@ -5,7 +5,8 @@ daemons or delete handlers (finalizers, annotations), no peering, no posted even
 cancels every task of its loop when it stops. What it sees is handed to our loop, one call for each event.
 
 kopf does not tell when it had to start over with a LIST because its watch broke. It lost deletions then, so each such
-LIST is reported; an aiohttp trace sees it.
+LIST is reported; an aiohttp trace sees it. The trace also sees whether watching works at all: kopf takes a 404, which
+an API server answers while it starts, for final, and then neither watches nor returns.
 """
 
 import asyncio
@@ -31,6 +32,8 @@ _FIRST_BACKOFF_SECONDS: Final = 0.5
 _LAST_BACKOFF_SECONDS: Final = 30.0
 _STABLE_SECONDS: Final = 60.0
 _RETRY_LOG_SECONDS: Final = 10.0
+_FIRST_ERROR: Final = 400
+_FINAL: Final = frozenset({403, 404})  # kopf gives up at them
 
 Deliver = Callable[[Watched, str, Mapping[str, Any]], None]
 """A kind; the type of the event: ``ADDED``, ``MODIFIED``, ``DELETED``, or empty for an object of a LIST; the object."""
@@ -44,6 +47,7 @@ class Watching:
         namespaces: Empty: cluster-wide.
         deliver: Gets each event.
         gap: kopf had to LIST this kind again: deletions may have been missed.
+        seeing: Whether this kind is being watched; said at each answer to a request of kopf's.
     """
 
     kubeconfig: Path | None
@@ -51,6 +55,7 @@ class Watching:
     namespaces: Sequence[str]
     deliver: Deliver
     gap: Callable[[Watched], None]
+    seeing: Callable[[Watched, bool], None]
 
 
 async def watch(watching: Watching, on_restart: Callable[[], None]) -> None:
@@ -85,6 +90,7 @@ class _Thread:
         self._loop = loop
         self._stop = threading.Event()
         self._listed: set[str] = set()
+        self._failing: set[str] = set()
         self._logins = 0
         self.died = asyncio.Event()
         self.error = ""
@@ -125,7 +131,7 @@ class _Thread:
         settings.queueing.exit_timeout = 0.2
         settings.watching.chunk_size = 500
         # Longer pauses would make the first seconds after an outage of the API server blind.
-        settings.networking.error_backoffs = (0.1, 0.2, 0.5, 1, 1, 1, 2, 2, 2)
+        settings.networking.error_backoffs = (0.1, 0.2, 0.3, *([0.5] * 20))
         settings.networking.request_timeout = 60
         settings.networking.connect_timeout = 5
         try:
@@ -173,8 +179,26 @@ class _Thread:
                 self._tell(self._watching.gap, watched)
             self._listed.add(params.url.path)
 
+        async def answered(_: object, __: object, params: aiohttp.TraceRequestEndParams) -> None:
+            status = params.response.status
+            if params.url.path in paths and (status >= _FIRST_ERROR or params.url.query.get("watch") == "true"):
+                self._saw(paths[params.url.path], params.url.path, status < _FIRST_ERROR)
+                if status in _FINAL:
+                    self.error = f"the API server answered {status} for {params.url.path}"
+                    self._tell(self.died.set)
+
+        async def failed(_: object, __: object, params: aiohttp.TraceRequestExceptionParams) -> None:
+            if params.url.path in paths:
+                self._saw(paths[params.url.path], params.url.path, False)
+
         trace.on_request_start.append(requested)
+        trace.on_request_end.append(answered)
+        trace.on_request_exception.append(failed)
         return trace
+
+    def _saw(self, watched: Watched, path: str, works: bool) -> None:
+        (self._failing.discard if works else self._failing.add)(path)
+        self._tell(self._watching.seeing, watched, not self._failing)
 
     def _tell(self, callback: Callable[..., object], *arguments: object) -> None:
         if not self._loop.is_closed():

@@ -1,6 +1,7 @@
 """Which of the Secrets that resources refer to exist without our label: asked by metadata, never read."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -13,19 +14,25 @@ from trunkline_protocol.logs import fields
 
 _LOG: Final = logging.getLogger(__name__)
 
-_AGAIN_SECONDS: Final = 10.0
+_FIRST_AGAIN_SECONDS: Final = 1.0
+_LAST_AGAIN_SECONDS: Final = 15.0
+_LOST_SECONDS: Final = 0.3
 _AT_ONCE: Final = 8
 
 
 class SecretPresence:
-    """Keeps ``world.unlabelled`` up to date: asks when a Secret is first referred to, soon once more, at re-LISTs."""
+    """Keeps ``world.unlabelled`` up to date: asks when a Secret is first referred to, then less and less often.
+
+    No watch tells of them: a watch of all Secrets would read them.
+    """
 
     def __init__(self, client: kube.Kube, world: World, changed: Callable[[Ref, Change], None]) -> None:
         self._client = client
         self._world = world
         self._changed = changed
         self._asked: set[Ref] = set()
-        self._queue: asyncio.Queue[Ref] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[Ref, float]] = asyncio.Queue()
+        self._finding: set[asyncio.Future[None]] = set()
 
     def look_at(self, ref: Ref) -> None:
         """An object was recorded: ask about the Secrets that it refers to."""
@@ -35,9 +42,23 @@ class SecretPresence:
                     self.ask(secret)
 
     def ask(self, secret: Ref) -> None:
-        """Ask about a Secret, and about one that is not there once more a little later."""
+        """Ask about a Secret, again and again while it is referred to and not among the labelled ones."""
         self._asked.add(secret)
-        self._queue.put_nowait(secret)
+        self._queue.put_nowait((secret, _FIRST_AGAIN_SECONDS))
+
+    def lost(self, secret: Ref, change: Change) -> None:
+        """The watch of labelled Secrets lost one: find out whether it is gone, or its label only, and tell both."""
+        task = asyncio.ensure_future(self._find_out(secret, change))
+        self._finding.add(task)
+        task.add_done_callback(self._finding.discard)
+
+    async def _find_out(self, secret: Ref, change: Change) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LOST_SECONDS):
+                await self._note(secret)
+        if change is not Change.NONE:
+            self._changed(secret, change)
+        self.ask(secret)
 
     async def ask_all(self) -> None:
         """Ask about all that are referred to and not among the labelled ones."""
@@ -51,17 +72,18 @@ class SecretPresence:
 
     async def run(self) -> None:
         """Answer what ``ask`` was asked, until cancelled."""
+        loop = asyncio.get_running_loop()
         while True:
-            secret = await self._queue.get()
-            if not await self._note(secret):
-                asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self._once_more, secret)
+            secret, pause = await self._queue.get()
+            if secret not in self._asked or secret in self._world.secrets:
+                continue
+            await self._note(secret)
+            again = secret, min(2 * pause, _LAST_AGAIN_SECONDS)
+            loop.call_later(pause, self._queue.put_nowait, again)
 
     async def _ask_each(self, secrets: Iterator[Ref]) -> None:
         for secret in secrets:
             await self._note(secret)
-
-    def _once_more(self, secret: Ref) -> None:
-        self._again = asyncio.ensure_future(self._note(secret))
 
     async def _note(self, secret: Ref) -> bool:
         """Note whether a Secret exists without the label; whether there is a Secret."""
