@@ -187,12 +187,12 @@ class Gateway:
     # ---- the table ----
 
     async def _restore(self) -> None:
-        if self.settings.state_dir is None:
+        if self._keeper is None:
             return
-        saved = await asyncio.to_thread(lastgood.read, self.settings.state_dir)
-        if saved is not None:
-            _logger.info("there is a last known good table", extra=logs.fields(version=saved.version))
-            self.applied(self._store.restore(saved))
+        snapshot = await self._keeper.restore(self._store)
+        if snapshot is not None:
+            _logger.info("there is a last known good table", extra=logs.fields(version=snapshot.version))
+            self.applied(snapshot)
 
     async def _follow(self) -> None:
         while True:
@@ -229,7 +229,8 @@ class Gateway:
         if self._draining:
             return "The gateway is shutting down."
         if not self._ready.is_set():
-            return f"There is no routing table yet: {self._subscription.last_error}."
+            reason = f"There is no routing table yet: {self._subscription.last_error}."
+            return f"{reason} {self._keeper.problem}" if self._keeper and self._keeper.problem else reason
         return None
 
     def describe_table(self) -> Mapping[str, object]:

@@ -121,6 +121,14 @@ def test_a_redirect_is_not_followed_and_leaks_nothing() -> None:
     assert b"evil" not in served.responder.body
 
 
+@pytest.mark.parametrize("status", [102, 199, 600, 999])
+def test_a_status_that_http_does_not_know_fails_over(status: int) -> None:
+    alone = fakes.run(serve(fakes.call(), Answer.json(b"{}", status)))
+    assert alone.responder.status == 502
+    both = fakes.run(serve(fakes.call(*two_targets()), Answer.json(b"{}", status), Answer.json(b'{"choices":[]}')))
+    assert (both.responder.status, len(both.client.requests)) == (200, 2)
+
+
 def test_case_25_a_429_of_all_stays_429_with_the_soonest_retry_after() -> None:
     answers = [Answer.failing(429, headers={"retry-after": "30"}), Answer.failing(429, headers={"retry-after": "20"})]
     served = fakes.run(serve(fakes.call(two_keys()), *answers))

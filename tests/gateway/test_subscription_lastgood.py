@@ -116,3 +116,132 @@ async def test_a_restarted_gateway_is_sent_nothing_that_it_has(tmp_path: Path) -
             await ends.until(lambda: again.subscription.connected)
             assert store.received == 0
             assert again.snapshots == []
+
+
+async def journaled(directory: Path, *updates: pb.Update) -> Store:
+    """A store whose table is on the disk, and then got these; the process dies right after the last one."""
+    store = store_with(make.key("a/k", 1), make.key("a/l", 1))
+    lastgood.write(directory, store.saved())
+    again = Store(time.monotonic)
+    keeper = Keeper(directory, again.saved, write_seconds=60)
+    assert await keeper.restore(again) is not None
+    for update in updates:
+        applied = again.receive(update)
+        assert applied is not None
+        await keeper.keep(applied.parts)
+    return again
+
+
+def files(directory: Path, pattern: str = "*") -> list[Path]:
+    return list(directory.glob(pattern))
+
+
+def removal(name: str, revision: int) -> pb.Update:
+    source = pb.Source(ref=f"VirtualKey/{name}", revision=revision)
+    return pb.Update(nonce=revision, removals=[pb.Removal(type=pb.TYPE_KEY, name=name, sources=[source])])
+
+
+async def restored(directory: Path) -> Store:
+    store = Store(time.monotonic)
+    assert await Keeper(directory, store.saved).restore(store) is not None
+    return store
+
+
+async def test_what_came_after_the_table_is_replayed(tmp_path: Path) -> None:
+    before = await journaled(
+        tmp_path, removal("a/k", 5), pb.Update(nonce=6, resources=[make.secret("a/s", 3, "sk-2"), make.key("a/m", 4)])
+    )
+    assert {path.stat().st_mode & 0o777 for path in files(tmp_path)} == {0o600}
+    after = await restored(tmp_path)
+    assert after.snapshot.version == before.snapshot.version
+    assert sorted(key.name for key in after.snapshot.keys.values()) == ["a/l", "a/m"]
+    assert after.received == 0
+    stale = after.receive(pb.Update(nonce=9, resources=[make.key("a/k", 1)]))
+    assert stale is not None
+    assert stale.ack.stale
+
+
+@pytest.mark.parametrize("cut", [1, 30, 60])
+async def test_a_torn_last_entry_is_ignored(tmp_path: Path, cut: int) -> None:
+    await journaled(tmp_path, removal("a/k", 5), removal("a/l", 5))
+    (journal,) = files(tmp_path, "journal.*")
+    journal.write_bytes(journal.read_bytes()[:-cut])
+    assert [key.name for key in (await restored(tmp_path)).snapshot.keys.values()] == ["a/l"]
+
+
+async def test_entries_older_than_the_table_and_entries_twice_change_nothing(tmp_path: Path) -> None:
+    store = await journaled(
+        tmp_path, pb.Update(nonce=4, resources=[make.key("a/k", 4)]), removal("a/k", 5), removal("a/l", 5)
+    )
+    lastgood.write(tmp_path, store.saved())
+    (journal,) = files(tmp_path, "journal.*")
+    (tmp_path / "journal.99").write_bytes(journal.read_bytes())
+    assert (await restored(tmp_path)).snapshot.version == store.snapshot.version
+
+
+async def test_an_entry_made_while_the_table_is_written_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_with(make.key("a/k", 1), make.key("a/l", 1))
+    lastgood.write(tmp_path, store.saved())
+    store = Store(time.monotonic)
+    keeper = Keeper(tmp_path, store.saved, write_seconds=0)
+    await keeper.restore(store)
+    true_write, begun = lastgood.write, []
+
+    def slow(*args: object, **more: object) -> None:
+        begun.append(1)
+        time.sleep(0.2)
+        true_write(*args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(lastgood, "write", slow)
+    keeper.touch()
+    await ends.until(lambda: begun)
+    applied = store.receive(removal("a/k", 5))
+    assert applied is not None
+    await keeper.keep(applied.parts)
+    written = (tmp_path / lastgood.FILE).stat().st_ino
+    await ends.until(lambda: (tmp_path / lastgood.FILE).stat().st_ino != written)
+    assert [key.name for key in (await restored(tmp_path)).snapshot.keys.values()] == ["a/l"]
+    await keeper.close()
+    assert os.listdir(tmp_path) == [lastgood.FILE]
+
+
+async def test_a_long_journal_is_replaced_by_a_table(tmp_path: Path) -> None:
+    store = store_with(make.key("a/k", 1))
+    lastgood.write(tmp_path, store.saved())
+    store = Store(time.monotonic)
+    keeper = Keeper(tmp_path, store.saved, write_seconds=0, journal_bytes=1000)
+    await keeper.restore(store)
+    for revision in range(2, 20):
+        applied = store.receive(pb.Update(nonce=revision, resources=[make.key("a/k", revision)]))
+        assert applied is not None
+        await keeper.keep(applied.parts)
+    await ends.until(lambda: sum(path.stat().st_size for path in files(tmp_path, "journal.*")) < 1000)
+    assert (await restored(tmp_path)).saved().marks == {"VirtualKey/a/k": 19}
+    await keeper.close()
+
+
+async def test_a_journal_that_cannot_be_written_is_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(lastgood, "append", full)
+    await journaled(tmp_path, removal("a/k", 5), removal("a/l", 5))
+    assert caplog.text.count("No space left on device") == 1
+
+
+async def test_a_key_change_in_a_large_table_costs_no_rewrite(tmp_path: Path) -> None:
+    store = store_with(*[make.key(f"a/k{n}", 1) for n in range(10_000)])
+    lastgood.write(tmp_path, store.saved())
+    keeper = Keeper(tmp_path, store.saved)
+    await keeper.restore(Store(time.monotonic))
+    before = (tmp_path / lastgood.FILE).stat().st_ino
+    begun = time.process_time()
+    for revision in range(2, 52):
+        await keeper.keep([pb.Update(nonce=revision, resources=[make.key("a/k1", revision)])])
+    assert (time.process_time() - begun) / 50 < 0.01
+    assert (tmp_path / lastgood.FILE).stat().st_ino == before
+    await keeper.close()

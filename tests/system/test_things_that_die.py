@@ -73,6 +73,19 @@ def test_a_restarted_gateway_serves_its_last_known_good_without_an_operator(syst
     assert all(path.stat().st_mode & 0o077 == 0 for path in saved.rglob("*"))
 
 
+def test_a_key_that_was_revoked_stays_so_through_kill_9_with_the_operator_away(
+    system: System, gateway: Gateway
+) -> None:
+    wait_for(lambda: gateway.state_dir.is_dir() and any(gateway.state_dir.iterdir()), 5, "the last known good")
+    time.sleep(1.5)
+    system.delete("VirtualKey", "alice")
+    wait_for(lambda: gateway.chat("gpt-4o", key=KEY).status == 401, 1, "the key to be dead")
+    gateway.kill()
+    system.operator.kill()
+    gateway.start().wait_ready()
+    assert gateway.chat("gpt-4o", key=KEY).status == 401
+
+
 def test_a_gateway_without_an_operator_or_a_table_is_live_and_says_why_it_is_not_ready(system: System) -> None:
     operator = system.operator
     operator.wait_ready()

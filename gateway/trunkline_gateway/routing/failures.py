@@ -12,13 +12,14 @@ from trunkline_gateway.http import Headers
 from trunkline_gateway.routing.call import Result
 from trunkline_gateway.routing.health import MAX_RETRY_AFTER_SECONDS, Ticket
 
-Kind: TypeAlias = Literal["answer", "key", "rate", "target", "redirect"]
+Kind: TypeAlias = Literal["answer", "key", "rate", "target", "redirect", "unknown"]
 """What a status means: it is the answer; the key is refused; the key has done enough; the target is not well; it
-points elsewhere, which is not followed."""
+points elsewhere, which is not followed; nothing in HTTP."""
 
 REJECTED: Final = "The upstream did not accept the gateway's own credentials. Tell whoever runs the gateway."
 RATE_LIMITED: Final = "The model is rate limited at the moment; try again later."
 NO_TARGET: Final = "The model has no upstream that could serve it at the moment."
+UNKNOWN: Final = "The upstream answered with a status that HTTP does not know."
 REDIRECTED: Final = "The upstream answered with a redirect, which is not followed."
 CUT: Final = "The upstream's answer was cut short."
 
@@ -53,6 +54,8 @@ def kind_of(status: int) -> Kind:
         return "rate"
     if status in (401, 402, 403):
         return "key"
+    if not 200 <= status < 600:
+        return "unknown"
     if status == 408 or status >= 500:
         return "target"
     return "redirect" if 300 <= status < 400 else "answer"
@@ -71,8 +74,9 @@ def of_status(
             target=target,
             error=errors.UpstreamError(REJECTED, code="upstream_rejected_credentials"),
         )
-    if kind == "redirect":
-        return of_exception(errors.UpstreamProtocolError(REDIRECTED), target=target)
+    if kind in ("redirect", "unknown"):
+        said = REDIRECTED if kind == "redirect" else UNKNOWN
+        return of_exception(errors.UpstreamProtocolError(said), target=target)
     if kind == "rate":
         result: Result = "rate_limited"
         error: errors.GatewayError = rate_limited(None)

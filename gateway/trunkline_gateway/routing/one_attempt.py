@@ -122,7 +122,7 @@ class OneAttempt:
             body = await _error_body(response)
             await self._refuse(status, body, _content_type(response))
             return None
-        body = b"" if kind in ("key", "redirect") else await _error_body(response)
+        body = b"" if kind in ("key", "redirect", "unknown") else await _error_body(response)
         wait = failures.retry_after(response.headers, wall_seconds=self._serving.health.wall())
         return self._failure(status, body, wait)
 

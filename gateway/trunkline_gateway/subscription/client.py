@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import grpc
 from grpc import aio
@@ -32,6 +32,9 @@ MAX_BACKOFF_SECONDS: Final = 30.0
 REPORT_SECONDS: Final = 5.0
 _HANDSHAKE_SECONDS: Final = 20.0
 _POLL_SECONDS: Final = 0.05
+_STATUS_SECONDS: Final = 1.0
+# What an operator says to the older one of two streams of the same node; see its publish/server.py.
+_REPLACED: Final = "a newer stream of the same node"
 
 OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
     ("grpc.max_receive_message_length", table.MAX_MESSAGE_BYTES),
@@ -128,6 +131,7 @@ class Subscription:
         self._confirmed = clock()
         self._draining = asyncio.Event()
         self._attempt = 0
+        self._replaced = 0  # streams in a row that a newer one of the same node has ended
 
     @property
     def config_age_seconds(self) -> float:
@@ -140,6 +144,7 @@ class Subscription:
     async def run(self) -> None:
         """Keep a stream up until cancelled."""
         while True:
+            begun = self._clock()
             try:
                 await self._stream()
                 why = "the operator has ended the stream"
@@ -151,10 +156,14 @@ class Subscription:
                 why = str(error) or type(error).__name__
             finally:
                 self._set_connected(False)
+            if _REPLACED in why:
+                why = self._was_replaced(why, self._clock() - begun)
+            else:
+                self._replaced = 0
             self.last_error = why
             delay = self._backoff()
-            # The ordinary end of a stream, which is soon there again, is no news.
-            level = logging.INFO if self._attempt <= 1 else logging.WARNING
+            # The ordinary end of a stream, which is soon there again, is no news; nor is what has been warned of.
+            level = logging.INFO if self._attempt <= 1 or self._replaced else logging.WARNING
             _LOG.log(
                 level,
                 "No stream from the operator, next try in %.1f s: %s",
@@ -175,6 +184,21 @@ class Subscription:
         self._attempt += 1
         return random.uniform(0, ceiling)  # noqa: S311 - spreads load
 
+    def _was_replaced(self, why: str, lasted: float) -> str:
+        """Back off more each time, or two gateways with one name throw each other out for ever. Returns the cause."""
+        if lasted > 4 * self._settings.max_backoff_seconds:
+            self._replaced = 0  # whoever it was has not come back
+        self._attempt = self._replaced
+        self._replaced += 1
+        why = f"{why}; do two gateways share --node-name {self._settings.node_name}?"
+        if self._replaced == 1:
+            _LOG.warning(
+                "Another gateway has taken over the stream: two gateways share --node-name %s, and only one at a time "
+                "follows the operator",
+                self._settings.node_name,
+            )
+        return why
+
     def _set_connected(self, connected: bool) -> None:
         if connected:
             self.last_error = ""
@@ -194,18 +218,26 @@ class Subscription:
             up = _Up(call)
             node = pb.Node(name=self._settings.node_name, instance=self._instance, version=self._settings.version)
             hello = pb.Hello(node=node, reader=table.READER_VERSION, held=self._store.held())
-            async with asyncio.timeout(self._settings.handshake_seconds):
-                await up.send(pb.GatewayMessage(hello=hello))
-                message = await call.read()
-            reports = asyncio.create_task(self._report(up))
-            stack.callback(reports.cancel)
-            while isinstance(message, pb.OperatorMessage):
-                if message.HasField("update"):
-                    await self._apply(message.update, up)
-                message = await call.read()
-            # The stream has ended: its status says why.
-            if (code := await call.code()) is not grpc.StatusCode.OK:
-                raise OSError(f"{code.name}: {(await call.details() or '')[:300]}")
+            try:
+                async with asyncio.timeout(self._settings.handshake_seconds):
+                    await up.send(pb.GatewayMessage(hello=hello))
+                    message = await call.read()
+                reports = asyncio.create_task(self._report(up))
+                stack.callback(reports.cancel)
+                while isinstance(message, pb.OperatorMessage):
+                    if message.HasField("update"):
+                        await self._apply(message.update, up)
+                    message = await call.read()
+            except (aio.AioRpcError, asyncio.InvalidStateError):
+                pass
+            # The stream has ended: its status, which comes a moment after a write has failed, says why.
+            try:
+                async with asyncio.timeout(_STATUS_SECONDS):
+                    code, details = await call.code(), await call.details()
+            except TimeoutError:
+                raise asyncio.InvalidStateError from None
+            if code is not grpc.StatusCode.OK:
+                raise OSError(f"{code.name}: {(details or '')[:300]}")
 
     async def _apply(self, update: pb.Update, up: "_Up") -> None:
         applied = self._store.receive(update)
@@ -215,12 +247,13 @@ class Subscription:
             self._events.applied(applied.snapshot)
         self.updates += 1
         self._attempt = 0
+        if self._keeper is not None:
+            # Before the ACK: once the operator may say that a key is revoked, no restart must bring it back.
+            await self._keeper.keep(applied.parts)
         await up.send(pb.GatewayMessage(ack=applied.ack))
         self._set_connected(True)
         for reject in applied.ack.rejected:
             _LOG.warning("Cannot use %s of the operator's table: %s", reject.name, reject.reason)
-        if self._keeper is not None:
-            self._keeper.touch()
 
     async def _report(self, up: "_Up") -> None:
         """Send what has changed, at most once in ``report_seconds``; the first one is complete."""
@@ -284,7 +317,25 @@ class _Up:
     def __init__(self, call: "aio.StreamStreamCall[pb.GatewayMessage, pb.OperatorMessage]") -> None:
         self._call = call
         self._lock = asyncio.Lock()
+        # `call.write` that meets a call which the other end has just ended makes "INTERNAL: Internal error from Core"
+        # the call's status for ever, and the true one is lost. So we write to the layer below, if this gRPC has it.
+        self._core: Any = getattr(call, "_cython_call", None)
 
     async def send(self, message: pb.GatewayMessage) -> None:
+        """Send it.
+
+        Raises:
+            aio.AioRpcError: The call has ended.
+            asyncio.InvalidStateError: The call has ended, too, or is about to.
+        """
         async with self._lock:
-            await self._call.write(message)
+            if not hasattr(self._core, "send_serialized_message"):
+                await self._call.write(message)
+                return
+            await self._call.wait_for_connection()
+            if self._call.done():
+                raise asyncio.InvalidStateError
+            try:
+                await self._core.send_serialized_message(message.SerializeToString())
+            except Exception as error:  # noqa: BLE001 - gRPC's own, which it does not export
+                raise asyncio.InvalidStateError(str(error)) from None

@@ -34,10 +34,12 @@ class Applied:
     Attributes:
         ack: To be sent now.
         snapshot: To be served from now on; None where nothing changed.
+        parts: The update.
     """
 
     ack: pb.Ack
     snapshot: Snapshot | None
+    parts: tuple[pb.Update, ...] = ()
 
 
 class Store:
@@ -130,7 +132,10 @@ class Store:
         return Saved(self.snapshot.version, tuple(self._resources.values()), dict(self._marks), tombstones)
 
     def restore(self, saved: "Saved") -> Snapshot:
-        """Take over what an earlier process held. To be called first; what it forgot an hour ago counts from now."""
+        """Take over what an earlier process held. To be called first; what it forgot an hour ago counts from now.
+
+        The journal may begin before the resources were captured: what is older than the marks changes nothing.
+        """
         now = self._clock()
         for ref, revision in saved.marks.items():
             self._raise(ref, revision, now)
@@ -140,11 +145,26 @@ class Store:
             record = self._decode(resource)
             if not isinstance(record, str):
                 self._put(Name(resource.type, resource.name), resource, record, now)
+        for update in saved.journal:
+            self._decoded = {resource.version: self._decode(resource) for resource in update.resources}
+            self._merge([update], now)
+        self._forget_parts()
         self._built = routing.build(self._records, str(self._fingerprint))
         return self.snapshot
 
     def _apply(self, parts: list[pb.Update]) -> Applied:
         now = self._clock()
+        ack, changed = self._merge(parts, now)
+        self._purge(now)
+        version = str(self._fingerprint)
+        swapped = version != self.snapshot.version
+        if swapped:
+            self._built = routing.build(self._records, version, previous=self._built, changed=changed)
+        ack.table_version = version
+        return Applied(ack, self.snapshot if swapped else None, tuple(parts))
+
+    def _merge(self, parts: list[pb.Update], now: float) -> tuple[pb.Ack, set[Name]]:
+        """Change what is held; nothing is built."""
         ack = pb.Ack(nonce=parts[0].nonce)
         # Everything in one update rests on one view of the world: it is judged by what was known before it.
         messages: list[pb.Resource | pb.Removal] = []
@@ -175,13 +195,7 @@ class Store:
         for part in parts:
             for source in part.marks:
                 self._raise(source.ref, source.revision, now)
-        self._purge(now)
-        version = str(self._fingerprint)
-        swapped = version != self.snapshot.version
-        if swapped:
-            self._built = routing.build(self._records, version, previous=self._built, changed=changed)
-        ack.table_version = version
-        return Applied(ack, self.snapshot if swapped else None)
+        return ack, changed
 
     def _is_stale(self, message: pb.Resource | pb.Removal) -> bool:
         if isinstance(message, pb.Resource) and message.held:
@@ -290,12 +304,19 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What a store holds, to be taken over by the next process; secrets included."""
+    """What a store holds, to be taken over by the next process; secrets included.
+
+    Attributes:
+        journal: Updates that came later, in their order; also some that came before.
+        first_journal: See `lastgood`.
+    """
 
     version: str
     resources: tuple[pb.Resource, ...]
     marks: Mapping[str, int]
     tombstones: Mapping[Name, Mapping[str, int]]
+    journal: tuple[pb.Update, ...] = ()
+    first_journal: int = 0
 
     def __repr__(self) -> str:
         return f"Saved({self.version!r}, {len(self.resources)} resources)"
