@@ -162,7 +162,7 @@ def test_kubectl_get_shows_the_status_under_the_short_names(api: ApiServer):
 def test_a_status_at_all_its_bounds_is_stored(api: ApiServer):
     namespace = api.fresh_namespace("status")
     api.request("POST", collection("ModelGroup", namespace), whole.GROUP)
-    name, reason = "n" * 250, "r" * status.REASON_LENGTH
+    name = "n" * 250
     full = resources.ModelGroupStatus(
         observed_generation=1,
         conditions=tuple(
@@ -176,9 +176,6 @@ def test_a_status_at_all_its_bounds_is_stored(api: ApiServer):
             for i in range(8)
         ),
         models=tuple(f"{name}{i}" for i in range(64)),
-        unhealthy_targets=tuple(
-            resources.UnhealthyTarget(name=f"{name}{i}", reason=reason) for i in range(status.UNHEALTHY_TARGETS)
-        ),
         display=resources.ModelGroupDisplay(models="6" * 64, targets="6" * 64, policy="p" * 64),
     ).dump()
     stored = api.request("PATCH", f"{collection('ModelGroup', namespace)}/whole/status", {"status": full})

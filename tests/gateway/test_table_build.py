@@ -143,6 +143,45 @@ def test_names_resolve_exactly_then_folded_then_by_the_longest_glob() -> None:
     assert "a/hidden" in snapshot.routes
 
 
+@pytest.mark.parametrize(
+    ("admitted", "served"),
+    [
+        (None, True),
+        (pb.Namespaces(), False),
+        (pb.Namespaces(names=["a"]), True),
+        (pb.Namespaces(names=["b"]), False),
+        (pb.Namespaces(all=True), True),
+    ],
+)
+def test_a_route_has_no_upstream_that_does_not_admit_it(admitted: pb.Namespaces | None, served: bool) -> None:
+    built = build(make.route("a/m", 1, "b/up"), make.upstream("b/up", 1, route_namespaces=admitted))
+    assert [target.upstream is not None for target in built.snapshot.routes["a/m"].targets] == [served]
+
+
+def test_consent_that_is_withdrawn_takes_the_upstream_from_a_route_that_stays() -> None:
+    given_ = records([make.route("a/m", 1, "b/up"), make.upstream("b/up", 1, route_namespaces=pb.Namespaces(all=True))])
+    before = routing.build(given_, "1")
+    narrower = make.upstream("b/up", 2, route_namespaces=pb.Namespaces(names=["b"]))
+    given_.upstreams["b/up"] = routing.decode(narrower)  # type: ignore[index]
+    after = routing.build(given_, "2", previous=before, changed={Name(pb.TYPE_UPSTREAM, "b/up")})
+    assert before.snapshot.routes["a/m"].targets[0].upstream is not None
+    assert after.snapshot.routes["a/m"].targets[0].upstream is None
+
+
+def test_in_another_case_the_name_of_the_oldest_group_is_meant() -> None:
+    by_age = build(
+        make.route("a/one", 1, models=["GPT-4o"], created=2), make.route("a/two", 1, models=["gpt-4o"], created=1)
+    ).snapshot
+    assert by_age.folded["gpt-4o"].group == "two"
+    as_told = build(
+        make.route("a/one", 1, models=["GPT-4o", "X-*"], exact_only=["GPT-4o", "X-*"]),
+        make.route("a/two", 1, models=["gpt-4o", "x-*"]),
+    ).snapshot
+    assert {name: route.group for name, route in as_told.exact.items()} == {"GPT-4o": "one", "gpt-4o": "two"}
+    assert {name: route.group for name, route in as_told.folded.items()} == {"gpt-4o": "two"}
+    assert [(glob, route.group) for glob, route in as_told.globs] == [("x-*", "two")]
+
+
 def test_accounts_are_called_directly_only_where_they_list_models() -> None:
     snapshot = build(make.upstream("a/x", 1, direct_models=["*"]), make.upstream("a/y", 1)).snapshot
     assert list(snapshot.direct) == ["x"]

@@ -17,6 +17,14 @@ FIELDS = {
     pb.OperatorMessage: "update=1",
     pb.Source: "ref=1 revision=2",
     pb.Resource: "type=1 name=2 version=3 sources=4 min_reader=5 body=6 held=7",
+    pb.Route: (
+        "group=1 models=2 internal=3 access=4 targets=5 display_name=6 description=7 created=8 namespace=9"
+        " exact_only=10"
+    ),
+    pb.Upstream: (
+        "credential=1 provider=2 base_url=3 proxy_url=4 ca=5 headers=6 auth_header=7 auth_scheme=8 dialects=9 keys=10"
+        " direct_models=11 direct_namespaces=12 in_process=13 route_namespaces=14"
+    ),
     pb.Removal: "type=1 name=2 sources=3",
     pb.Update: "nonce=1 table_version=2 resources=3 removals=4 more=5 marks=6",
     pb.Hello: "node=1 reader=2 held=3",

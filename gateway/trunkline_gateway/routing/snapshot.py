@@ -6,11 +6,25 @@ What is fixed by the table is computed here, once per swap, and not per request.
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from trunkline_gateway.upstream.client import Endpoint
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Namespaces:
+    """Namespaces whose keys or routes are let in."""
+
+    all: bool
+    names: frozenset[str]
+
+    def __contains__(self, namespace: str) -> bool:
+        return self.all or namespace in self.names
+
+
+EVERYWHERE: Final = Namespaces(True, frozenset())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +51,7 @@ class Upstream:
         keys: Those that have a value and are not disabled. Without authentication: one, with no header.
         headers: Added to each request; lower-case names.
         secret_values: Every secret of this account, to be taken out of what an upstream says in an error.
+        route_namespaces: Whose routes may use it; applied in the snapshot already.
     """
 
     name: str
@@ -47,19 +62,9 @@ class Upstream:
     keys: tuple[UpstreamKey, ...]
     headers: tuple[tuple[bytes, bytes], ...]
     direct_models: tuple[str, ...]
-    direct_namespaces: "Namespaces"
+    direct_namespaces: Namespaces
     secret_values: tuple[str, ...] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Namespaces:
-    """Namespaces whose keys are let in."""
-
-    all: bool
-    names: frozenset[str]
-
-    def __contains__(self, namespace: str) -> bool:
-        return self.all or namespace in self.names
+    route_namespaces: Namespaces = EVERYWHERE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +72,7 @@ class Target:
     """One upstream model of a group.
 
     Attributes:
-        upstream: None while its credential is not in the table (no target then).
+        upstream: None while its credential is not in the table or does not admit the route (no target then).
         model: May hold one ``*``: what the ``*`` of the public glob matched.
     """
 
@@ -95,6 +100,7 @@ class Route:
         group: The ModelGroup's own name: headers, metrics, ``/v1/models``.
         models: Exact names and globs it owns, as written.
         created: Unix seconds.
+        exact_only: Those of ``models`` that are meant only as they are written.
     """
 
     name: str
@@ -107,6 +113,7 @@ class Route:
     display_name: str
     description: str
     created: int
+    exact_only: frozenset[str] = frozenset()
 
     def admits(self, key: "Key") -> bool:
         """Whether ``access`` lets this key in."""
@@ -144,7 +151,7 @@ class Snapshot:
     Attributes:
         version: Hex, of the whole table; as acknowledged to the operator.
         exact: Public name as written → its route; internal groups are not in here.
-        folded: The same in lower case; where two names differ only in case, the first by code point.
+        folded: The same in lower case; where two names differ only in case, that of the oldest group.
         globs: (pattern in lower case, route), the longest first: the first match is the one.
         direct: Credential name → upstream with ``direct_models``.
         keys: SHA-256 digest (32 bytes) → key.

@@ -137,6 +137,9 @@ def _upstream(name: str, body: pb.Upstream) -> UpstreamRecord:
         direct_models=tuple(body.direct_models),
         direct_namespaces=_namespaces(body.direct_namespaces),
         secret_values=(),
+        route_namespaces=(
+            _namespaces(body.route_namespaces) if body.HasField("route_namespaces") else snapshot.EVERYWHERE
+        ),
     )
     return UpstreamRecord(upstream, body)
 
@@ -174,6 +177,7 @@ def _route(name: str, body: pb.Route) -> RouteRecord:
         display_name=body.display_name,
         description=body.description,
         created=body.created,
+        exact_only=frozenset(body.exact_only),
     )
     return RouteRecord(route, tuple(target.upstream for target in body.targets))
 
@@ -374,8 +378,12 @@ def _resolve(
     before: snapshot.Route | None,
     record_before: RouteRecord | None,
 ) -> snapshot.Route:
-    """Give a route its upstreams."""
-    found = [upstreams.get(name) for name in record.upstreams]
+    """Give a route its upstreams: those that admit it, for it may be an older version than their consent."""
+    namespace = record.route.namespace
+    found = [
+        upstream if (upstream := upstreams.get(name)) is not None and namespace in upstream.route_namespaces else None
+        for name in record.upstreams
+    ]
     if (
         before is not None
         and record_before is record
@@ -391,17 +399,15 @@ def _index(
 ) -> tuple[Mapping[str, snapshot.Route], Mapping[str, snapshot.Route], tuple[tuple[str, snapshot.Route], ...]]:
     """Public names and globs to routes. The operator gives each to one group; should two claim it, the older has it."""
     exact: dict[str, snapshot.Route] = {}
+    folded: dict[str, snapshot.Route] = {}
     globs: dict[str, snapshot.Route] = {}
     for route in sorted(routes.values(), key=lambda each: (each.created, each.name)):
         if not route.internal:
             for model in route.models:
-                if "*" in model:
-                    globs.setdefault(model.lower(), route)
-                else:
+                if "*" not in model:
                     exact.setdefault(model, route)
-    folded: dict[str, snapshot.Route] = {}
-    for name in sorted(exact):
-        folded.setdefault(name.lower(), exact[name])
+                if model not in route.exact_only:
+                    (globs if "*" in model else folded).setdefault(model.lower(), route)
     longest_first = sorted(globs.items(), key=lambda glob: (-len(glob[0]), glob[0]))
     return exact, folded, tuple(longest_first)
 

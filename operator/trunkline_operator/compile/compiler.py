@@ -174,9 +174,16 @@ class _Compilation:
                 arguments = each.ref, _group(each), each.raw, each.errors
                 read[each.ref] = each, memo.call(("basis", each.ref), groups.basis, *arguments)
         names = ownership.owners((each, basis.models) for each, basis in read.values() if self._placed(each.ref))
+        # Names that differ only in case are different names, but only one of them is meant in any other case.
+        folded = ownership.owners(
+            (each, [model.lower() for model in basis.models]) for each, basis in read.values() if self._placed(each.ref)
+        )
         for ref, (each, basis) in read.items():
             placed = self._placed(ref)
             lost = tuple((model, names[model]) for model in basis.models if names[model] != ref) if placed else ()
+            exact_only = (
+                tuple(model for model in basis.models if names[model] == ref != folded[model.lower()]) if placed else ()
+            )
             terms = tuple(
                 account.terms if (account := self.accounts.get(credential)) is not None else None
                 for credential in basis.credentials
@@ -192,11 +199,13 @@ class _Compilation:
                     placed,
                     each.created,
                     lost,
+                    exact_only,
                     terms,
                     self.spaces.get(ref.namespace) if by_label else None,
                     self._spaces(basis.selects),
                 )
             looked_at = [ref, *basis.credentials, *(owner for _, owner in lost)]
+            looked_at.extend(folded[model.lower()] for model in exact_only)
             if by_label:
                 looked_at.append(Ref("Namespace", "", ref.namespace))
             self._emit(ref, route, looked_at)

@@ -2,7 +2,7 @@
 
 An invalid one is held, and its Secrets still travel, so that its keys can be rotated. But ``allowedNamespaces`` is a
 grant: where that is invalid, nobody is let in, and an older, perhaps wider version must not stay. If the rest is valid,
-an Upstream without direct models goes out in its place; if it is not, the Upstream is taken away.
+an Upstream that nobody may use goes out in its place; if it is not, the Upstream is taken away.
 """
 
 from collections.abc import Iterable, Mapping
@@ -30,7 +30,7 @@ class Terms:
     Attributes:
         placed: It lives where ProviderCredentials are taken from.
         consent: Whose ModelGroups may use it; None: ``allowedNamespaces`` is invalid, so nobody's.
-        usable: It has what it needs to serve.
+        usable: It has what it needs to serve; of a held one, as far as that can be told.
     """
 
     placed: bool
@@ -73,7 +73,7 @@ class Basis:
     @property
     def selects(self) -> bool:
         """Whether labels of namespaces decide what its Upstream is."""
-        return self.spec is not None and bool(self.spec.direct_models) and admission.selects(self.consent)
+        return self.spec is not None and admission.selects(self.consent)
 
 
 def basis(
@@ -133,25 +133,42 @@ def account(
     ca_fault = _ca_fault(ref, read.spec, found)
     if placed and read.spec is not None and row is not None and ca_fault is None and not _lacks_ca(read.spec, found):
         body = _upstream(ref, read.spec, row, found)
-        if read.spec.direct_models and prefix_owner == ref and read.consent is not None:
-            body.direct_models.extend(read.spec.direct_models)
-            body.direct_namespaces.CopyFrom(admission.resolve(read.consent, ref.namespace, spaces))
+        # Said here too and not only by leaving targets out of Routes: a Route that is held keeps its targets.
+        body.route_namespaces.SetInParent()
+        if read.consent is not None:
+            body.route_namespaces.CopyFrom(admission.resolve(read.consent, ref.namespace, spaces))
+            if read.spec.direct_models and prefix_owner == ref:
+                body.direct_models.extend(read.spec.direct_models)
+                body.direct_namespaces.CopyFrom(body.route_namespaces)
             if admission.selects(read.consent):
-                admitted = tuple(body.direct_namespaces.names)
+                admitted = tuple(body.route_namespaces.names)
     accepted = _accepted(ref, read, errors, placed, row, prefix_owner)
     if accepted.ok and ca_fault is not None:
         accepted = ca_fault
-    usable = accepted.ok and body is not None and (not body.auth_header or any(not key.disabled for key in body.keys))
+    held = placed and body is None and not accepted.ok and read.consent is not None
+    if held:
+        usable = _may_serve_held(read, states, found)
+    else:
+        usable = (
+            accepted.ok and body is not None and (not body.auth_header or any(not key.disabled for key in body.keys))
+        )
     active = sum(state.state == "Active" for state in states)
     verdict = Verdict(
         accepted=accepted,
         resolved_refs=findings.resolved_refs(each for each in found.values() if isinstance(each, Finding)),
         programs=(name, *(_secret_name(ref, secret) for secret in views)) if placed else (name,),
-        held=placed and body is None and not accepted.ok and read.consent is not None,
+        held=held,
         display={"keys": f"{active}/{len(states)}" if states else "-"},
         keys=states,
     )
     return Account(name, body, Terms(placed, read.consent, usable), verdict, admitted)
+
+
+def _may_serve_held(read: Basis, states: tuple[KeyFinding, ...], found: Mapping[Entry, bytes | Finding]) -> bool:
+    """Whether gateways can serve from the version that they have: they can if it names a key that is still there."""
+    if read.spec is not None:
+        return not states or any(state.state == "Active" for state in states)
+    return not found or any(isinstance(value, bytes) for value in found.values())
 
 
 def secret(name: Name, seen: entries.View, keys: Iterable[str]) -> pb.Secret | None:

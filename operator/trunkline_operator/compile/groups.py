@@ -100,6 +100,7 @@ def routed(
     placed: bool,
     created: float,
     lost: tuple[Loss, ...],
+    exact_only: tuple[str, ...],
     terms: tuple[Terms | None, ...],
     own_labels: admission.Labels | None,
     spaces: admission.Spaces,
@@ -113,6 +114,7 @@ def routed(
         placed: Whether ModelGroups are taken from its namespace.
         created: Unix seconds.
         lost: Names that it asks for and that older groups have.
+        exact_only: Names that it owns and that older groups have in another case.
         terms: Of each of `Basis.credentials`; None: there is no such ProviderCredential.
         own_labels: Of its namespace, for credentials that choose by label; None: it was never seen.
         spaces: Looked at only where `Basis.selects`.
@@ -134,13 +136,20 @@ def routed(
         targets = f"{usable}/{len(read.spec.targets)}"
         if placed and (owned or not read.models):
             body, admitted = _route(ref, read, read.spec, created, owned, failures, spaces)
+            body.exact_only.extend(exact_only)
+    # What an invalid spec asks for is not what gateways serve under its name: nothing is said of that.
+    said = owned if read.spec is not None else ()
     verdict = Verdict(
         accepted=accepted,
         resolved_refs=findings.resolved_refs(failure for failure in failures if failure is not None),
         programs=(name,),
         held=placed and read.spec is None and read.access is not None,
-        display={"models": str(len(owned)), "targets": targets, "policy": POLICY},
-        models=owned,
+        display={
+            "models": str(len(said)) if read.spec is not None else "-",
+            "targets": targets,
+            "policy": POLICY,
+        },
+        models=said,
     )
     return Routed(name, body, verdict, admitted)
 

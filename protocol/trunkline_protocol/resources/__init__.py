@@ -24,7 +24,6 @@ from trunkline_protocol.resources.status import (
     ProviderCredentialDisplay,
     ProviderCredentialStatus,
     Status,
-    UnhealthyTarget,
     VirtualKeyDisplay,
     VirtualKeyStatus,
 )
@@ -59,7 +58,6 @@ __all__ = [
     "SecretKeyRef",
     "Status",
     "Target",
-    "UnhealthyTarget",
     "VirtualKey",
     "VirtualKeyDisplay",
     "VirtualKeySpec",

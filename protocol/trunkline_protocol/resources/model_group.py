@@ -52,12 +52,6 @@ class ModelGroupSpec(Block):
 
     rules: ClassVar = (
         Rule(
-            cel="self.targets.exists(t, t.weight > 0)",
-            check=lambda spec: any(target.weight > 0 for target in spec.targets),
-            message="every target has weight 0, so nothing could be served: give at least one of them a weight",
-            field=".targets",
-        ),
-        Rule(
             cel="!self.targets.exists(t, t.model.contains('*'))"
             " || (has(self.models) && self.models.all(m, m.contains('*')))",
             check=lambda spec: (

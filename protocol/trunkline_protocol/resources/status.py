@@ -13,10 +13,7 @@ MESSAGE_LENGTH: Final = 1024
 """How long the message of a condition may be, in characters."""
 
 REASON_LENGTH: Final = 256
-"""How long the reason of a key's or a target's state may be, in characters."""
-
-UNHEALTHY_TARGETS: Final = 16
-"""How many unhealthy targets a ModelGroup lists."""
+"""How long the reason of a key's state may be, in characters."""
 
 Timestamp = Annotated[str, Field(max_length=35, json_schema_extra={"format": "date-time"})]
 _Name = Annotated[str, Field(max_length=253)]
@@ -79,13 +76,6 @@ class ProviderCredentialStatus(Status):
     display: ProviderCredentialDisplay | None = Field(None, description="What `kubectl get` prints.")
 
 
-class UnhealthyTarget(StatusBlock):
-    """A target that gets no requests at the moment."""
-
-    name: _Name = Field(description="Which of the targets.")
-    reason: _Reason | None = Field(None, description="What is wrong with it.")
-
-
 class ModelGroupDisplay(StatusBlock):
     """What `kubectl get` prints."""
 
@@ -99,9 +89,6 @@ class ModelGroupStatus(Status):
 
     models: Annotated[tuple[_Name, ...], Items(64)] = Field(
         (), description="The public names that the group owns; names that an older group has are not among them."
-    )
-    unhealthy_targets: Annotated[tuple[UnhealthyTarget, ...], Items(UNHEALTHY_TARGETS, key="name")] = Field(
-        (), description="Some of the targets that get no requests at the moment, and why."
     )
     display: ModelGroupDisplay | None = Field(None, description="What `kubectl get` prints.")
 

@@ -249,6 +249,7 @@ class Route(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
     NAMESPACE_FIELD_NUMBER: _builtins.int
+    EXACT_ONLY_FIELD_NUMBER: _builtins.int
     group: _builtins.str
     """the ModelGroup's own name, for headers, metrics and /v1/models"""
     internal: _builtins.bool
@@ -268,6 +269,10 @@ class Route(_message.Message):
 
     @_builtins.property
     def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Target]: ...
+    @_builtins.property
+    def exact_only(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those of `models` that are meant only as they are written: an older group has one that differs only in case."""
+
     def __init__(
         self,
         *,
@@ -280,10 +285,11 @@ class Route(_message.Message):
         description: _builtins.str = ...,
         created: _builtins.int = ...,
         namespace: _builtins.str = ...,
+        exact_only: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "created", b"created", "description", b"description", "display_name", b"display_name", "group", b"group", "internal", b"internal", "models", b"models", "namespace", b"namespace", "targets", b"targets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "created", b"created", "description", b"description", "display_name", b"display_name", "exact_only", b"exact_only", "group", b"group", "internal", b"internal", "models", b"models", "namespace", b"namespace", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -391,6 +397,7 @@ class Upstream(_message.Message):
     DIRECT_MODELS_FIELD_NUMBER: _builtins.int
     DIRECT_NAMESPACES_FIELD_NUMBER: _builtins.int
     IN_PROCESS_FIELD_NUMBER: _builtins.int
+    ROUTE_NAMESPACES_FIELD_NUMBER: _builtins.int
     credential: _builtins.str
     """the ProviderCredential's own name"""
     provider: _builtins.str
@@ -423,6 +430,12 @@ class Upstream(_message.Message):
     def direct_namespaces(self) -> Global___Namespaces:
         """whose keys may do so"""
 
+    @_builtins.property
+    def route_namespaces(self) -> Global___Namespaces:
+        """The namespaces whose Routes may use it, so that a Route that is held outlives no consent. Not set: all, as older
+        operators say it.
+        """
+
     def __init__(
         self,
         *,
@@ -439,10 +452,11 @@ class Upstream(_message.Message):
         direct_models: _abc.Iterable[_builtins.str] | None = ...,
         direct_namespaces: Global___Namespaces | None = ...,
         in_process: _builtins.bool = ...,
+        route_namespaces: Global___Namespaces | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ca", b"ca", "direct_namespaces", b"direct_namespaces"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ca", b"ca", "direct_namespaces", b"direct_namespaces", "route_namespaces", b"route_namespaces"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth_header", b"auth_header", "auth_scheme", b"auth_scheme", "base_url", b"base_url", "ca", b"ca", "credential", b"credential", "dialects", b"dialects", "direct_models", b"direct_models", "direct_namespaces", b"direct_namespaces", "headers", b"headers", "in_process", b"in_process", "keys", b"keys", "provider", b"provider", "proxy_url", b"proxy_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth_header", b"auth_header", "auth_scheme", b"auth_scheme", "base_url", b"base_url", "ca", b"ca", "credential", b"credential", "dialects", b"dialects", "direct_models", b"direct_models", "direct_namespaces", b"direct_namespaces", "headers", b"headers", "in_process", b"in_process", "keys", b"keys", "provider", b"provider", "proxy_url", b"proxy_url", "route_namespaces", b"route_namespaces"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

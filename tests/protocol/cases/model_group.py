@@ -26,7 +26,6 @@ def targets() -> list[Case]:
 
     path, two = "spec.targets", some(2)
     star = "may hold '*' only where"
-    nothing = "nothing could be served"
     return [
         required(GROUP, path),
         case(GROUP, path, "minItems", some(1), [], "1"),
@@ -41,19 +40,10 @@ def targets() -> list[Case]:
         *common.dns_label(GROUP, f"{path}[].credentialRef.namespace"),
         required(GROUP, f"{path}[].model"),
         *common.model_glob(GLOB, f"{path}[].model"),
-        case(GROUP, f"{path}[].weight", "minimum", 1, -1, "0"),
+        case(GROUP, f"{path}[].weight", "minimum", 0, -1, "0"),
         case(GROUP, f"{path}[].weight", "maximum", 1_000_000, 1_000_001, "1000000"),
         case(GROUP, f"{path}[].priority", "minimum", 0, -1, "0"),
         case(GROUP, f"{path}[].priority", "maximum", 100, 101, "100"),
-        case(
-            GROUP,
-            "spec",
-            "rule",
-            {"targets": [target("a", weight=0), target("b")]},
-            {"targets": [target("a", weight=0), target("b", weight=0)]},
-            nothing,
-            at=".targets",
-        ),
         case(
             GROUP,
             "spec",
