@@ -35,7 +35,7 @@ $(BIN)/uv: bootstrap.txt
 setup: .venv/.dev ## Make .venv with the locked dependencies and the commands
 
 run: .venv/.runtime ## Serve manifests/quickstart on this machine, no cluster, no key (PORT=, ADMIN_PORT=, DIR=)
-	@exec $(BIN)/trunkline run $(DIR) --port $(PORT) --admin-port $(ADMIN_PORT) --welcome
+	@exec $(BIN)/trunkline run "$(DIR)" --port $(PORT) --admin-port $(ADMIN_PORT) --welcome
 
 test: .venv/.dev ## Run every test that can run here, a real API server included (ARGS= for pytest)
 	@$(BIN)/pytest $(ARGS)

@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 import tempfile
@@ -34,6 +35,7 @@ from trunkline_protocol import logs, resources
 _LOG: Final = logging.getLogger(__name__)
 
 _START_SECONDS: Final = 30.0
+_GRACE_SECONDS: Final = 10.0
 _KEY_NAME: Final = "made-for-this-run"
 
 
@@ -63,8 +65,15 @@ def main(parsed: argparse.Namespace) -> int:
 async def _until_signalled(parsed: argparse.Namespace, root: Path, first: Loaded) -> int:
     loop = asyncio.get_running_loop()
     serving = asyncio.create_task(_serve(parsed, root, first))
+
+    def asked_to_stop() -> None:
+        if serving.cancelling():
+            os._exit(130)  # asked twice
+        print(f"stopping; running answers have {_GRACE_SECONDS:.0f} s, Ctrl-C again ends them", file=sys.stderr)
+        serving.cancel()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, serving.cancel)
+        loop.add_signal_handler(number, asked_to_stop)
     try:
         await serving
     except asyncio.CancelledError:
@@ -87,7 +96,14 @@ async def _serve(parsed: argparse.Namespace, root: Path, first: Loaded) -> None:
         # Without a state directory: the last known good holds provider keys and would end up on a disk, and the
         # directory itself is there to start from.
         gateway = Gateway(
-            GatewaySettings(operator=address, host=parsed.host, port=parsed.port, admin_port=parsed.admin_port)
+            GatewaySettings(
+                operator=address,
+                host=parsed.host,
+                port=parsed.port,
+                admin_port=parsed.admin_port,
+                max_body_bytes=parsed.max_body_bytes,
+                shutdown_grace_seconds=_GRACE_SECONDS,
+            )
         )
         operating = asyncio.create_task(operator.run())
         try:
@@ -96,14 +112,14 @@ async def _serve(parsed: argparse.Namespace, root: Path, first: Loaded) -> None:
             await gateway.start()
             await _either(gateway.wait_ready(), operating)
             url = f"http://{_reachable(parsed.host)}:{gateway.port}"
-            print(f"ready {url}", flush=True)
+            env = parsed.state_dir / "env"
             if made is not None:
-                env = parsed.state_dir / "env"
                 welcome.write_env(env, f"{url}/v1", made)
-                if parsed.welcome:
-                    await welcome.greet(f"{url}/v1", made, env)
-                else:
+                if not parsed.welcome:
                     print(f"There is no VirtualKey in {root}; a key for this run, also in {env}:\n{made}", flush=True)
+            print(f"ready {url}", flush=True)
+            if made is not None and parsed.welcome:
+                await welcome.greet(f"{url}/v1", made, env)
             await asyncio.shield(operating)
         finally:
             await gateway.stop()

@@ -8,7 +8,7 @@ from typing import Final
 
 from trunkline_gateway.errors import UpstreamProtocolError
 
-MAX_EVENT_BYTES: Final = 1 << 20
+MAX_EVENT_BYTES: Final = 8 << 20
 
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 """A comment: every client skips it."""

@@ -2,6 +2,7 @@
 
 import random
 import socket
+import time
 
 import pytest
 
@@ -101,6 +102,33 @@ def test_a_client_that_leaves_takes_the_upstream_request_with_it(gateway: Gatewa
             raw.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
             seen = upstream.wait_for_requests(1)[0]
         assert seen.closed_by_client.wait(1.0), f"stream={stream}"
+
+
+def test_an_event_stream_for_a_whole_request_is_no_answer(gateway: Gateway, upstream: Upstream) -> None:
+    telling = b'data: {"error": {"message": "overloaded sk-upstream-1"}}\n\n'
+    upstream.script(Answer.sse([telling]), Answer.sse([b"data: {}\n\n"]))
+    reply = gateway.chat("gpt-4o", key=KEY)
+    assert reply.status == 502
+    assert b"sk-upstream" not in reply.body
+    assert reply.json["error"]["type"] == "upstream_error"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_framing_that_breaks_in_the_middle_ends_at_once(gateway: Gateway, upstream: Upstream, stream: bool) -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\ntransfer-encoding: chunked\r\n\r\n" % (
+        b"text/event-stream" if stream else b"application/json"
+    )
+    event = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
+    good = b"%x\r\n%s\r\n" % (len(event), event)
+    upstream.script(Answer(before=[head, good, 0.4, b"QQ\r\n???", 30.0]))
+    begun = time.monotonic()
+    reply = gateway.chat("gpt-4o", key=KEY, stream=stream)
+    assert time.monotonic() - begun < 5
+    if stream:
+        assert b'"error"' in reply.body
+        assert b"[DONE]" not in reply.body
+    else:
+        assert reply.status == 502
 
 
 def _resident_bytes(gateway: Gateway) -> int:

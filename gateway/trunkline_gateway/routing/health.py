@@ -277,8 +277,11 @@ class Ticket:
             self._health._forget_target(self._target, self._target_trial.entry)
 
     def key_failed(self, status: int, retry_after_seconds: float | None = None) -> None:
-        """401, 402, 403 or 429."""
-        self._health._fail_key(self._upstream, self._key, status, retry_after_seconds)
+        """401, 402, 403 or 429. Without a key there is none to blame: it is the target's failure alone."""
+        if self._key.auth_header is None:
+            self._health._fail_target(self._target, status)
+        else:
+            self._health._fail_key(self._upstream, self._key, status, retry_after_seconds)
 
     def target_failed(self, status: int) -> None:
         """408, 5xx, or what such a failure counts as."""

@@ -149,8 +149,10 @@ class OneAttempt:
 
     async def _whole(self, response: Response) -> Failure | None:
         content_type = _content_type(response)
-        must_be_json = b"json" in content_type or b"html" in content_type
-        if self._serving.call.request.stream and not must_be_json:
+        streaming = self._serving.call.request.stream
+        # Who did not ask for a stream gets JSON, whatever the upstream calls it; its other answers are none.
+        must_be_json = not streaming or b"json" in content_type or b"html" in content_type
+        if not must_be_json:
             await self._flow(response, [])  # some other stream
             return None
         held: list[bytes] = []
@@ -162,12 +164,7 @@ class OneAttempt:
                 await self._flow(response, held)
                 return None
         body = b"".join(held)
-        try:
-            whole = openai_response.read(body)
-        except errors.UpstreamProtocolError:
-            if must_be_json:
-                raise
-            whole = openai_response.Whole(None, None)
+        whole = openai_response.read(body)
         if whole.error_status is not None:
             if failures.kind_of(whole.error_status) != "answer":
                 return self._failure(whole.error_status, body)

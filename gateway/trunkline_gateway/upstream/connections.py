@@ -7,6 +7,7 @@ and connector classes; the version is locked, and tests hold each addition:
 - one that is older than its age is not reused, so that a changed DNS entry is followed;
 - bytes on an idle connection close it: they would be taken for the answer to the next request;
 - a body that is ended by the connection's end is cut if that was a reset, or a TLS end without close-notify;
+- a body whose framing breaks in the middle fails at once; its reader would wait for the idle timeout, or for ever;
 - whatever is not reused is aborted, never flushed: a stalled peer could keep a half-sent request open for ever.
 """
 
@@ -125,7 +126,11 @@ class UpstreamConnection(ResponseHandler):
             self.abort()
             return
         self.received_bytes += len(data)
+        payload = self._payload
         super().data_received(data)
+        if self.exception() is not None and payload is not None and not payload.is_eof() and not payload.exception():
+            # The framing is broken. aiohttp tells whoever waits for a head, but not whoever reads the body.
+            payload.set_exception(ClientPayloadError("the framing of the body is broken"))
 
     def eof_received(self) -> None:
         """Called by the transport when the upstream will send no more."""

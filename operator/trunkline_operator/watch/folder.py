@@ -13,7 +13,7 @@ from trunkline_operator.watch.source import Changes
 from trunkline_operator.watch.world import Change, Ref, World
 
 Told = Callable[[Loaded, tuple[Problem, ...]], None]
-"""Gets each load, and those of its problems and warnings that the load before did not have."""
+"""Gets each load after the first that changed something, and its problems and warnings that are new."""
 
 
 class Folder:
@@ -71,7 +71,7 @@ class Folder:
         change = directory.apply(loaded, self._world, before)
         self._applied = self.loaded = loaded
         news = tuple(each for each in (*loaded.problems, *loaded.warnings) if each not in known)
-        if before is None or news or change is not Change.NONE:
+        if before is not None and (news or change is not Change.NONE):
             self._told(loaded, news)
         if not self.synced.is_set():
             self.why_not = ""
