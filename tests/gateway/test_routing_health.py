@@ -222,3 +222,16 @@ def test_nothing_is_kept_of_what_is_well(health: Health) -> None:
         succeed(health)
     assert not health._keys
     assert not health._targets
+
+
+@pytest.mark.parametrize("status", [401, 429])
+def test_an_account_without_a_key_is_not_blamed_for_one_model(health: Health, status: int) -> None:
+    nobody = fakes.UpstreamKey(name="", weight=1, expires=0, auth_header=None)
+    keyless = upstream("main", nobody)
+    ticket = health.begin(TARGET, keyless, nobody)
+    assert ticket is not None
+    with ticket:
+        ticket.key_failed(status, 30)
+    assert health.key_state(keyless, nobody) == "active"
+    assert health.target_until(TARGET) is not None
+    assert health.report() == []
