@@ -128,9 +128,9 @@ async def _serve(parsed: argparse.Namespace, root: Path, first: Loaded) -> None:
                 await operating
 
 
-async def _either(ready: Any, operating: asyncio.Task[None]) -> None:  # noqa: ANN401 - any coroutine
-    """Wait until the gateway is ready; an operator that ends before that ends everything."""
-    waiting = asyncio.ensure_future(ready)
+async def _either(started: Any, operating: asyncio.Task[None]) -> None:  # noqa: ANN401 - any coroutine
+    """Wait for a step of the start; an operator that ends before that ends everything, with its own error."""
+    waiting = asyncio.ensure_future(started)
     await asyncio.wait({waiting, operating}, timeout=_START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     if not waiting.done():
         waiting.cancel()
