@@ -18,6 +18,7 @@ A class exists only if somebody reacts to it differently. Messages go to clients
 name, a key, an upstream host, or an exception's own text. ``dialects/*/errors.py`` writes them in the caller's dialect.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -99,10 +100,14 @@ class ModelNotFoundError(GatewayError):
 
 
 class MethodNotAllowedError(InvalidRequestError):
-    """The path exists, for another method."""
+    """The path exists, for another method: one of ``allowed``."""
 
     default_status = 405
     default_code = "method_not_allowed"
+
+    def __init__(self, method: str, allowed: Sequence[str]) -> None:
+        super().__init__(f"{method} is not for this path; use {' or '.join(allowed)}.")
+        self.allowed = tuple(allowed)
 
 
 class NotReadyError(GatewayError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import random
 import selectors
@@ -12,11 +13,22 @@ from typing import Any, TypeVar
 
 from trunkline_gateway.dialects.openai_chat import request as openai_request
 from trunkline_gateway.exchange import Operation
-from trunkline_gateway.http import ClientGoneError, Headers
-from trunkline_gateway.routing import attempts
+from trunkline_gateway.http import Block, ClientGoneError, Headers
+from trunkline_gateway.routing import attempts, request_heads
 from trunkline_gateway.routing.health import Health
 from trunkline_gateway.routing.resolve import Resolved
-from trunkline_gateway.routing.snapshot import Access, Key, Namespaces, Route, Snapshot, Target, Upstream, UpstreamKey
+from trunkline_gateway.routing.snapshot import (
+    Access,
+    Key,
+    Namespaces,
+    Route,
+    Snapshot,
+    Target,
+    Upstream,
+    UpstreamKey,
+    answered,
+)
+from trunkline_gateway.timers import Timers
 from trunkline_gateway.upstream.client import Endpoint, Request
 
 T = TypeVar("T")
@@ -25,6 +37,8 @@ JSON = "application/json"
 SSE = "text/event-stream"
 ALL = Namespaces(True, frozenset())
 WALL_SECONDS = 1_800_000_000.0
+TICK_SECONDS = 1e-6
+"""Of deadlines: fine enough for times to be compared."""
 
 
 # ---- time ------------------------------------------------------------------------------------------------------------
@@ -152,7 +166,7 @@ class ScriptedClient:
 
     async def send(self, request: Request) -> ScriptedResponse:
         self.requests.append(request)
-        answer = self.answers.pop(0) if self.by_host is None else self.by_host[request.endpoint.base_url]()
+        answer = self.answers.pop(0) if self.by_host is None else self.by_host[request.head.endpoint.base_url]()
         try:
             await asyncio.sleep(answer.delay)
         except asyncio.CancelledError:
@@ -174,7 +188,7 @@ class ScriptedClient:
     @property
     def keys(self) -> list[str]:
         """Which key each request carried."""
-        sent = [dict(request.headers).get(b"authorization", b"") for request in self.requests]
+        sent = [dict(request.head.headers).get(b"authorization", b"") for request in self.requests]
         return [value.decode().removeprefix("Bearer ") for value in sent]
 
 
@@ -194,28 +208,37 @@ class RecordingResponder:
         self.started_at: float | None = None
         self.slow = slow
         self.on_write: Callable[[bytes], Awaitable[None]] | None = None
-        self._disconnected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._left = False
+        self._gone: Callable[[], None] | None = None
         self._busy = False
-
-    @property
-    def disconnected(self) -> asyncio.Future[None]:
-        return self._disconnected
 
     @property
     def started(self) -> bool:
         return self.heads > 0
 
     def leave(self) -> None:
-        if not self._disconnected.done():
-            self._disconnected.set_result(None)
+        self._left = True
+        if (gone := self._gone) is not None:
+            self._gone = None
+            gone()
 
-    async def start(self, status: int, headers: Headers) -> None:
+    def watch(self, gone: Callable[[], None] | None) -> None:
+        self._gone = gone
+        if self._left:
+            self.leave()
+
+    async def answer(self, status: int, block: Block, headers: Headers, body: bytes) -> None:
+        await self.start(status, block, [*headers, (b"content-length", b"%d" % len(body))])
+        await self.finish(body)
+
+    async def start(self, status: int, block: Block, headers: Headers) -> None:
         assert not self.started, "two heads"
         self.heads += 1
         self.status = status
-        names = [name for name, _ in headers]
+        sent = [*block.pairs, *headers]
+        names = [name for name, _ in sent]
         assert len(names) == len(set(names)), names
-        self.headers = {name.decode(): value.decode() for name, value in headers}
+        self.headers = {name.decode(): value.decode() for name, value in sent}
         self.started_at = now()
         await asyncio.sleep(0)
 
@@ -224,7 +247,7 @@ class RecordingResponder:
         assert not self.finished
         assert not self.aborted
         assert not self._busy, "two writers"
-        if self._disconnected.done():
+        if self._left:
             raise ClientGoneError
         self.writes.append((now(), data))
         self._busy = True
@@ -269,12 +292,16 @@ def upstream(
     direct_namespaces: Namespaces = ALL,
     dialects: frozenset[str] = frozenset({"openai_chat", "openai_embeddings"}),
 ) -> Upstream:
-    held = keys or (upstream_key(),)
+    endpoint = Endpoint(f"http://{name}.example.com/v1")
+    held = tuple(
+        dataclasses.replace(key, heads=request_heads.make(endpoint, headers, key.auth_header))
+        for key in keys or (upstream_key(),)
+    )
     return Upstream(
         name=f"platform/{name}",
         credential=name,
         provider=provider,
-        endpoint=Endpoint(f"http://{name}.example.com/v1"),
+        endpoint=endpoint,
         dialects=dialects,
         keys=held,
         headers=headers,
@@ -289,7 +316,14 @@ def upstream(
 def target(
     name: str = "first", account: Upstream | None = None, *, model: str = "up-1", weight: int = 1, priority: int = 0
 ) -> Target:
-    return Target(name=name, upstream=account or upstream(name), model=model, weight=weight, priority=priority)
+    return Target(
+        name=name,
+        upstream=account or upstream(name),
+        model=model,
+        weight=weight,
+        priority=priority,
+        answered=Block(answered("gpt-4o", name)),
+    )
 
 
 def route(
@@ -359,7 +393,7 @@ def call(
         request=openai_request.parse(body, operation),
         resolved=Resolved("platform/gpt-4o", "gpt-4o", targets or (target(),), "gpt-4o"),
         request_id="req-1",
-        headers=headers,
+        crossing=request_heads.crossing(dict(reversed(headers))),
     )
 
 
@@ -376,6 +410,32 @@ def new_health() -> Health:
 def in_order() -> float:
     """A chance that leaves things of equal weight in their order."""
     return 0.5
+
+
+async def serving(
+    asked: attempts.Call,
+    responder: RecordingResponder,
+    *,
+    client: ScriptedClient,
+    health: Health,
+    settings: attempts.Settings | None = None,
+    outcome: attempts.Outcome | None = None,
+) -> attempts.Outcome:
+    """The attempt loop itself, in the time of the running loop."""
+    timers = Timers(asyncio.get_running_loop(), tick_seconds=TICK_SECONDS)
+    try:
+        return await attempts.serve(
+            asked,
+            responder,
+            client=client,
+            health=health,
+            timers=timers,
+            settings=settings or attempts.Settings(),
+            outcome=outcome,
+            chance=in_order,
+        )
+    finally:
+        timers.close()
 
 
 @dataclass
@@ -404,7 +464,7 @@ async def serve(
     responder = responder or RecordingResponder()
     if leave_after is not None:
         asyncio.get_running_loop().call_later(leave_after, responder.leave)
-    outcome = await attempts.serve(asked, responder, client=client, health=health, settings=settings, chance=in_order)
+    outcome = await serving(asked, responder, client=client, health=health, settings=settings)
     assert responder.finished or responder.aborted or outcome.client_gone
     assert outcome.status == responder.status
     if len(asyncio.all_tasks()) == 1:  # nobody else is at it

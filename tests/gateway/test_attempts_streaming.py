@@ -305,7 +305,7 @@ def test_an_opened_answer_cannot_become_a_whole_one() -> None:
 
 
 def test_silence_between_events_is_kept_alive_too() -> None:
-    answer = Answer.sse(HELLO, Pause(25), WORLD[:20], Pause(15), WORLD[20:], STOP, DONE)
+    answer = Answer.sse(HELLO, Pause(25), WORLD[:20], Pause(16), WORLD[20:], STOP, DONE)
     _, responder, _ = fakes.run(serve(fakes.streamed(), answer))
     assert responder.body == HELLO + KEEP_ALIVE * 4 + WORLD + STOP + DONE
 

@@ -57,12 +57,11 @@ def authenticate(head: Head, snapshot: Snapshot, *, now: float, trusted_proxies:
 
 def presented_key(head: Head) -> bytes | None:
     """What the client sent as its key, or None. The first header that holds one decides."""
-    found: dict[bytes, bytes] = {}
-    for name, value in head.headers:
-        if name in _KEY_HEADERS:
-            found.setdefault(name, value)
-    scheme, _, token = found.get(b"authorization", b"").strip().partition(b" ")
-    candidates = (token if scheme.lower() == b"bearer" else b"", found.get(b"x-api-key"), found.get(b"x-goog-api-key"))
+    first = head.first
+    scheme, _, token = first.get(b"authorization", b"").strip().partition(b" ")
+    if scheme.lower() == b"bearer" and (token := token.strip()):
+        return token
+    candidates = (first.get(b"x-api-key"), first.get(b"x-goog-api-key"))
     for candidate in candidates:
         if candidate and (stripped := candidate.strip()):
             return stripped
@@ -71,9 +70,6 @@ def presented_key(head: Head) -> bytes | None:
         if name == b"key" and value:
             return unquote_to_bytes(value.replace(b"+", b" "))
     return None
-
-
-_KEY_HEADERS: Final = frozenset({b"authorization", b"x-api-key", b"x-goog-api-key"})
 
 
 def client_address(head: Head, trusted_proxies: Sequence[Network]) -> Address | None:

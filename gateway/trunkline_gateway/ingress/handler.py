@@ -18,16 +18,17 @@ from trunkline_gateway import errors
 from trunkline_gateway.catalog import models as catalog
 from trunkline_gateway.dialects.openai_chat import errors as openai_errors
 from trunkline_gateway.dialects.openai_chat import request as openai_request
-from trunkline_gateway.http import Body, ClientGoneError, Head, Headers, Responder
+from trunkline_gateway.http import NO_HEADERS, Body, ClientGoneError, Head, Responder
 from trunkline_gateway.ingress import request_ids, rest
 from trunkline_gateway.ingress.authenticate import authenticate
-from trunkline_gateway.routing import attempts
+from trunkline_gateway.routing import attempts, request_heads
 from trunkline_gateway.routing.health import Health
 from trunkline_gateway.routing.resolve import resolve
 from trunkline_gateway.routing.snapshot import Key, Network, Snapshot
-from trunkline_gateway.telemetry import access
 from trunkline_gateway.telemetry.exchange import CLIENT_GONE_STATUS, Exchange
+from trunkline_gateway.telemetry.ledger import Ledger
 from trunkline_gateway.telemetry.metrics import Metrics
+from trunkline_gateway.timers import Timers
 from trunkline_gateway.upstream.client import Client
 from trunkline_protocol import logs
 
@@ -54,12 +55,20 @@ class _Match(NamedTuple):
     model: str = ""
 
 
+_FIXED: Final[Mapping[str, _Match]] = {
+    version + path + slash: _Match(endpoint)
+    for path, endpoint in _PATHS.items()
+    for version in ("", "/v1")
+    for slash in ("", "/")
+}
+
+
 def match(path: str) -> _Match | None:
     """Find what ``path`` is for: with or without ``/v1``, with or without a slash at the end. Nothing else decides."""
+    if (fixed := _FIXED.get(path)) is not None:
+        return fixed
     short = path.removeprefix("/v1") if path.startswith("/v1/") else path
     short = short.removesuffix("/")
-    if (endpoint := _PATHS.get(short)) is not None:
-        return _Match(endpoint)
     if short.startswith(_MODEL_PATH) and len(short) > len(_MODEL_PATH):
         return _Match("model", unquote(short.removeprefix(_MODEL_PATH), errors="replace"))
     return None
@@ -94,6 +103,8 @@ class Handler:
         client: Client,
         health: Health,
         metrics: Metrics,
+        ledger: Ledger,
+        timers: Timers,
         wall: Callable[[], float],
         policy: Policy | None = None,
     ) -> None:
@@ -101,6 +112,8 @@ class Handler:
         self._client = client
         self._health = health
         self._metrics = metrics
+        self._ledger = ledger
+        self._timers = timers
         self._wall = wall
         self._policy = policy or Policy()
 
@@ -112,54 +125,44 @@ class Handler:
         """Answer one request, and account for it. Raises nothing but cancellation."""
         begun = time.monotonic()
         exchange = Exchange(
-            request_id=request_ids.accept(head.get(b"x-request-id")), method=head.method, path=head.path
+            request_id=request_ids.accept(head.first.get(b"x-request-id")), method=head.method, path=head.path
         )
-        answer = _Answer(responder, exchange)
         self._metrics.began()
         try:
-            await self._answer(head, body, answer, exchange)
+            found = match(head.path)
+            if found is None:
+                raise _no_such_url(head)
+            endpoint = found.endpoint
+            if head.method not in _METHODS[endpoint]:
+                raise errors.MethodNotAllowedError(head.method, _METHODS[endpoint])
+            snapshot = self._table()
+            if not snapshot.version:
+                raise _not_ready()
+            key = authenticate(head, snapshot, now=self._wall(), trusted_proxies=self._policy.trusted_proxies)
+            exchange.key = key.name
+            exchange.team = key.team
+            if endpoint == "chat" or endpoint == "embeddings":  # twice as fast as a set
+                await self._complete(endpoint, snapshot, key, head, body, responder, exchange)
+            elif endpoint == "models":
+                await _send_json(catalog.render_list(snapshot, key), responder, exchange)
+            else:
+                await _send_json(catalog.render_one(snapshot, key, found.model), responder, exchange)
+        except (errors.AuthenticationError, errors.ForbiddenAddressError) as error:
+            self._metrics.refused_key(error.code or "")
+            await _refuse(error, responder, exchange)
         except errors.GatewayError as error:
-            await _refuse(error, answer, exchange)
+            await _refuse(error, responder, exchange)
         except ClientGoneError:
             exchange.client_gone = True
         except Exception:
             _logger.exception("a request failed", extra=logs.fields(request_id=exchange.request_id))
-            await _give_up(answer, exchange)
+            await _give_up(responder, exchange)
         finally:
-            exchange.duration_seconds = time.monotonic() - begun
+            ended = exchange.ended_at = time.monotonic()
+            exchange.duration_seconds = ended - begun
             if exchange.client_gone and not exchange.status:
                 exchange.status = CLIENT_GONE_STATUS
-            self._metrics.ended(exchange)
-            access.log(exchange)
-
-    async def _answer(self, head: Head, body: Body, answer: "_Answer", exchange: Exchange) -> None:
-        found = match(head.path)
-        if found is None:
-            raise _no_such_url(head)
-        if head.method not in _METHODS[found.endpoint]:
-            allowed = _METHODS[found.endpoint]
-            allow = (b"allow", ", ".join(allowed).encode("ascii"))
-            await _refuse(_wrong_method(head, allowed), answer, exchange, allow)
-            return
-        snapshot = self._table()
-        if not snapshot.version:
-            raise errors.NotReadyError("The gateway has no routing table yet; try again soon.", retry_after_seconds=1)
-        key = self._authenticate(head, snapshot)
-        exchange.key, exchange.team = key.name, key.team
-        match found.endpoint:
-            case "models":
-                await _send_json(catalog.render_list(snapshot, key), answer)
-            case "model":
-                await _send_json(catalog.render_one(snapshot, key, found.model), answer)
-            case "chat" | "embeddings" as operation:
-                await self._complete(operation, snapshot, key, head, body, answer, exchange)
-
-    def _authenticate(self, head: Head, snapshot: Snapshot) -> Key:
-        try:
-            return authenticate(head, snapshot, now=self._wall(), trusted_proxies=self._policy.trusted_proxies)
-        except errors.GatewayError as error:
-            self._metrics.refused_key(error.code or "")
-            raise
+            self._ledger.add(exchange)
 
     async def _complete(
         self,
@@ -168,11 +171,11 @@ class Handler:
         key: Key,
         head: Head,
         body: Body,
-        answer: "_Answer",
+        responder: Responder,
         exchange: Exchange,
     ) -> None:
-        coding = (head.get(b"content-encoding") or b"identity").strip().lower()
-        if coding != b"identity":
+        coding = head.first.get(b"content-encoding")
+        if coding is not None and coding.strip().lower() != b"identity":
             message = "Compressed request bodies are not accepted; send the body without Content-Encoding."
             raise errors.InvalidRequestError(message, status=415, code="unsupported_content_encoding")
         sent = await body.read(self._policy.max_body_bytes)
@@ -182,72 +185,74 @@ class Handler:
             request = openai_request.parse(sent, operation)
         del sent
         resolved = resolve(snapshot, key, request.model)
-        call = attempts.Call(
-            request=request, resolved=resolved, request_id=exchange.request_id, headers=_without_keys(head.headers)
-        )
-        exchange.group = resolved.group
+        call = attempts.Call(request, resolved, exchange.request_id, request_heads.crossing(head.first))
         outcome = attempts.Outcome(group=resolved.group)
         try:
             await attempts.serve(
                 call,
-                answer,
+                responder,
                 client=self._client,
                 health=self._health,
+                timers=self._timers,
                 settings=self._policy.serving,
                 outcome=outcome,
             )
         finally:
-            self._account(outcome, exchange)
+            _account(outcome, exchange)
 
-    def _account(self, outcome: attempts.Outcome, exchange: Exchange) -> None:
-        exchange.group = outcome.group
-        exchange.target = outcome.target
-        exchange.attempts = len(outcome.attempts)
-        exchange.first_byte_seconds = outcome.ttft_seconds
-        exchange.streamed = outcome.streamed
-        exchange.truncated = outcome.truncated
-        exchange.client_gone = outcome.client_gone
-        exchange.error = outcome.error
-        if (usage := outcome.usage) is not None:
-            exchange.prompt_tokens = usage.prompt or 0
-            exchange.completion_tokens = usage.completion or 0
-            exchange.cached_tokens = usage.cached or 0
-            exchange.reasoning_tokens = usage.reasoning or 0
-        for attempt in outcome.attempts:
-            self._metrics.attempted(outcome.group, attempt.target, attempt.result)
+
+def _account(outcome: attempts.Outcome, exchange: Exchange) -> None:
+    exchange.status = outcome.status
+    exchange.group = outcome.group
+    exchange.target = outcome.target
+    exchange.attempts = len(outcome.attempts)
+    exchange.attempt_results = [(attempt.target, attempt.result) for attempt in outcome.attempts]
+    exchange.first_byte_seconds = outcome.ttft_seconds
+    exchange.streamed = outcome.streamed
+    exchange.truncated = outcome.truncated
+    exchange.client_gone = outcome.client_gone
+    exchange.error = outcome.error
+    if (usage := outcome.usage) is not None:
+        exchange.prompt_tokens = usage.prompt or 0
+        exchange.completion_tokens = usage.completion or 0
+        exchange.cached_tokens = usage.cached or 0
+        exchange.reasoning_tokens = usage.reasoning or 0
 
 
 # ---- answers that are not an upstream's ------------------------------------------------------------------------------
 
 
-async def _send_json(body: bytes, answer: "_Answer") -> None:
-    await answer.start(200, [_JSON, (b"content-length", b"%d" % len(body))])
-    await answer.finish(body)
+async def _send_json(body: bytes, responder: Responder, exchange: Exchange) -> None:
+    exchange.status = 200
+    await responder.answer(200, NO_HEADERS, (_request_id(exchange), _JSON), body)
 
 
-async def _refuse(
-    error: errors.GatewayError, answer: "_Answer", exchange: Exchange, *more: tuple[bytes, bytes]
-) -> None:
+async def _refuse(error: errors.GatewayError, responder: Responder, exchange: Exchange) -> None:
     exchange.error = error.code or error.type
-    if answer.started:  # not by anybody's plan: the attempt loop ends what it has begun
-        await answer.abort()
+    if responder.started:  # not by anybody's plan: the attempt loop ends what it has begun
+        await responder.abort()
         return
-    body = openai_errors.render(error)
-    headers = [_JSON, (b"content-length", b"%d" % len(body)), *more]
+    headers = [_request_id(exchange), _JSON]
     if isinstance(error, errors.AuthenticationError):
         headers.append((b"www-authenticate", b"Bearer"))
+    elif isinstance(error, errors.MethodNotAllowedError):
+        headers.append((b"allow", ", ".join(error.allowed).encode("ascii")))
     if error.retry_after_seconds is not None:
         headers.append((b"retry-after", b"%d" % math.ceil(error.retry_after_seconds)))
     try:
-        await answer.start(error.status, headers)
-        await answer.finish(body)
+        exchange.status = error.status
+        await responder.answer(error.status, NO_HEADERS, headers, openai_errors.render(error))
     except ClientGoneError:
         exchange.client_gone = True
 
 
-async def _give_up(answer: "_Answer", exchange: Exchange) -> None:
+def _request_id(exchange: Exchange) -> tuple[bytes, bytes]:
+    return (b"x-request-id", exchange.request_id.encode("ascii"))
+
+
+async def _give_up(responder: Responder, exchange: Exchange) -> None:
     message = f"Something went wrong in the gateway. The request id {exchange.request_id} finds it in the log."
-    await _refuse(errors.GatewayError(message, code="internal_error"), answer, exchange)
+    await _refuse(errors.GatewayError(message, code="internal_error"), responder, exchange)
 
 
 def _no_such_url(head: Head) -> errors.GatewayError:
@@ -259,45 +264,5 @@ def _no_such_url(head: Head) -> errors.GatewayError:
     )
 
 
-def _wrong_method(head: Head, allowed: Sequence[str]) -> errors.GatewayError:
-    return errors.MethodNotAllowedError(f"{head.method} is not for this path; use {' or '.join(allowed)}.")
-
-
-_SECRET_HEADERS: Final = frozenset(
-    {b"authorization", b"x-api-key", b"x-goog-api-key", b"cookie", b"proxy-authorization"}
-)
-
-
-def _without_keys(headers: Headers) -> Headers:
-    return tuple(header for header in headers if header[0] not in _SECRET_HEADERS)
-
-
-class _Answer:
-    """A responder that notes the status and adds the request id."""
-
-    def __init__(self, responder: Responder, exchange: Exchange) -> None:
-        self._responder = responder
-        self._exchange = exchange
-
-    @property
-    def disconnected(self) -> "asyncio.Future[None]":
-        return self._responder.disconnected
-
-    @property
-    def started(self) -> bool:
-        return self._responder.started
-
-    async def start(self, status: int, headers: Headers) -> None:
-        self._exchange.status = status
-        kept = [header for header in headers if header[0] != b"x-request-id"]
-        kept.append((b"x-request-id", self._exchange.request_id.encode("ascii")))
-        await self._responder.start(status, kept)
-
-    async def write(self, data: bytes) -> None:
-        await self._responder.write(data)
-
-    async def finish(self, data: bytes = b"") -> None:
-        await self._responder.finish(data)
-
-    async def abort(self) -> None:
-        await self._responder.abort()
+def _not_ready() -> errors.GatewayError:
+    return errors.NotReadyError("The gateway has no routing table yet; try again soon.", retry_after_seconds=1)

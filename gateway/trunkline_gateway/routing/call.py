@@ -1,7 +1,9 @@
 """What goes into the attempt loop and what comes out of it."""
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
+
+import msgspec
 
 from trunkline_gateway.dialects.openai_chat import request as openai_request
 from trunkline_gateway.exchange import Usage
@@ -43,22 +45,20 @@ class Settings:
     max_whole_bytes: int = 8 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(NamedTuple):
     """A request that may be served: who asks and for what is settled.
 
     Attributes:
-        headers: The client's; those that cross are chosen here.
+        crossing: The client's headers that an upstream gets; see `request_heads.crossing`.
     """
 
     request: openai_request.Request
     resolved: Resolved
     request_id: str
-    headers: Headers = field(repr=False, default=())
+    crossing: Headers = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One try at one target. ``upstream`` and ``key`` are for logs and never for clients."""
 
     target: str
@@ -69,8 +69,7 @@ class Attempt:
     duration_seconds: float
 
 
-@dataclass(slots=True, kw_only=True)
-class Outcome:
+class Outcome(msgspec.Struct, kw_only=True):
     """What happened to a request. Filled in as it happens, so that a request that was cancelled still has one.
 
     Attributes:
@@ -91,7 +90,7 @@ class Outcome:
     group: str = ""
     target: str = ""
     provider: str = ""
-    attempts: list[Attempt] = field(default_factory=list)
+    attempts: list[Attempt] = []
     usage: Usage | None = None
     ttft_seconds: float | None = None
     duration_seconds: float = 0.0

@@ -6,13 +6,16 @@ that nothing on the way gives up; only the status is spent. Committed: the answe
 
 import asyncio
 import math
-from typing import Final, Literal, TypeAlias
+from collections.abc import Coroutine
+from typing import Any, Final, Literal, TypeAlias
 
 from trunkline_gateway import sse
 from trunkline_gateway.dialects.openai_chat import errors as openai_errors
 from trunkline_gateway.errors import GatewayError
-from trunkline_gateway.http import ClientGoneError, Headers, Responder
+from trunkline_gateway.http import Block, ClientGoneError, Headers, Responder
 from trunkline_gateway.routing.call import Settings
+from trunkline_gateway.routing.snapshot import answered
+from trunkline_gateway.timers import Timer, Timers
 
 State: TypeAlias = Literal["held", "opened", "committed", "ended"]
 
@@ -31,15 +34,19 @@ class Downstream:
         status: What is out; 0: nothing.
     """
 
-    def __init__(self, responder: Responder, headers: Headers, settings: Settings) -> None:
-        """Begin with nothing out; ``headers`` go with every answer."""
+    def __init__(
+        self, responder: Responder, request_id: str, group: str, *, settings: Settings, timers: Timers
+    ) -> None:
+        """Begin with nothing out. ``group`` is named where nothing else is known of the answer yet."""
         self.state: State = "held"
         self.status = 0
         self._responder = responder
-        self._headers = tuple(headers)
+        self._request_id = (b"x-request-id", request_id.encode("ascii", "replace"))
+        self._group = group
         self._settings = settings
+        self._timers = timers
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
         self._beat: asyncio.Task[None] | None = None
         self._writing = False
         self._last = 0.0
@@ -47,7 +54,7 @@ class Downstream:
     def watch(self) -> None:
         """From now on, silence is filled with keep-alives: the client has asked for a stream."""
         self._last = self._loop.time() + self._settings.open_seconds - self._settings.keep_alive_seconds
-        self._timer = self._loop.call_at(self._loop.time() + self._settings.open_seconds, self._wake)
+        self._timer = self._timers.after(self._settings.open_seconds, self._wake)
 
     async def settle(self) -> State:
         """Send no more keep-alives, and give how far it has come."""
@@ -64,14 +71,14 @@ class Downstream:
 
     # ---- a stream ----
 
-    async def commit(self, headers: Headers, data: bytes) -> None:
+    async def commit(self, block: Block, headers: Headers, data: bytes) -> None:
         """The first content of a stream: ``headers`` go out unless it was opened before, then ``data``."""
         await self._quiet()
         self._writing = True
         try:
             if self.state == "held":
                 self.status = 200
-                await self._responder.start(200, (*self._headers, *headers, *_STREAM[1:]))
+                await self._responder.start(200, block, (self._request_id, *headers, *_STREAM[1:]))
             self.state = "committed"
             await self._responder.write(data)
         finally:
@@ -79,7 +86,8 @@ class Downstream:
 
     async def write(self, data: bytes) -> None:
         """More of a committed answer; returns when more would be taken."""
-        await self._quiet()
+        if self._beat is not None:
+            await self._quiet()
         self._writing = True
         try:
             await self._responder.write(data)
@@ -100,23 +108,28 @@ class Downstream:
 
     # ---- a whole answer, or an error ----
 
-    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
-        """A whole answer; only while nothing is out."""
-        await self.settle()
+    def answer(self, status: int, block: Block, headers: Headers, body: bytes) -> Coroutine[Any, Any, None]:
+        """A whole answer, to be awaited; only while nothing is out."""
+        if self._timer is not None or self._beat is not None:
+            return self._settle_and_answer(status, block, headers, body)
         self.state = "ended"
         self.status = status
-        length = (b"content-length", b"%d" % len(body))
-        await self._responder.start(status, (*self._headers, *headers, length))
-        await self._responder.finish(body)
+        return self._responder.answer(status, block, (self._request_id, *headers), body)
 
-    async def start(self, status: int, headers: Headers) -> None:
+    async def _settle_and_answer(self, status: int, block: Block, headers: Headers, body: bytes) -> None:
+        await self.settle()
+        await self.answer(status, block, headers, body)
+
+    async def start(self, status: int, block: Block, headers: Headers) -> None:
         """The head of a whole answer that is passed on as it comes; only while nothing is out."""
         await self.settle()
         self.state = "committed"
         self.status = status
-        await self._responder.start(status, (*self._headers, *headers))
+        await self._responder.start(status, block, (self._request_id, *headers))
 
-    async def refuse(self, status: int, headers: Headers, body: bytes, *, retry_after_seconds: float | None) -> None:
+    async def refuse(
+        self, status: int, block: Block, headers: Headers, body: bytes, *, retry_after_seconds: float | None
+    ) -> None:
         """An error in OpenAI's shape: as an answer, or as the last event where the status is spent."""
         if await self.settle() != "held":
             await self.finish(openai_errors.event_of(body))
@@ -124,7 +137,7 @@ class Downstream:
         own = [(b"content-type", _JSON)]
         if retry_after_seconds is not None:
             own.append((b"retry-after", b"%d" % max(math.ceil(retry_after_seconds), 1)))
-        await self.answer(status, (*headers, *own), body)
+        await self.answer(status, block, (*headers, *own), body)
 
     async def fail(self, error: GatewayError) -> None:
         """The end of a committed stream that broke off: an explicit error, and no ``[DONE]``."""
@@ -136,9 +149,9 @@ class Downstream:
         now = self._loop.time()
         due = self._last + self._settings.keep_alive_seconds
         if due > now:
-            self._timer = self._loop.call_at(due, self._wake)
+            self._timer = self._timers.after(due - now, self._wake)
         elif self._writing:  # the client does not read: it has enough to do
-            self._timer = self._loop.call_at(now + self._settings.keep_alive_seconds, self._wake)
+            self._timer = self._timers.after(self._settings.keep_alive_seconds, self._wake)
         else:
             self._timer = None
             self._beat = self._loop.create_task(self._keep_alive())
@@ -148,12 +161,13 @@ class Downstream:
             if self.state == "held":
                 self.state = "opened"
                 self.status = 200
-                await self._responder.start(200, (*self._headers, *_STREAM))
+                block = Block(answered(self._group, ""))
+                await self._responder.start(200, block, (self._request_id, *_STREAM))
             await self._responder.write(sse.KEEP_ALIVE)
         except ClientGoneError:
             return  # whoever serves it finds out by itself
         self._last = self._loop.time()
-        self._timer = self._loop.call_at(self._last + self._settings.keep_alive_seconds, self._wake)
+        self._timer = self._timers.after(self._settings.keep_alive_seconds, self._wake)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -91,6 +91,11 @@ class Health:
 
     # ---- asked by the plan ----
 
+    @property
+    def untroubled(self) -> bool:
+        """Whether nothing has failed lately: no key and no target cools, was refused or is on trial."""
+        return not self._keys and not self._targets
+
     def key_state(self, upstream: Upstream, key: UpstreamKey) -> State:
         """Whether the key may be tried now; a refused one whose probe is due counts as active."""
         entry = self._key(upstream, key)
@@ -108,7 +113,7 @@ class Health:
 
     def target_until(self, target: TargetName) -> float | None:
         """None where it may be tried now; else when, which is now for one that is being tried by another request."""
-        entry = self._targets.get(target)
+        entry = self._targets.get(target) if self._targets else None
         if entry is None:
             return None
         now = self.clock()
@@ -123,6 +128,8 @@ class Health:
 
         Whoever gets a ticket uses it as a context manager and says how the attempt went.
         """
+        if self.untroubled:
+            return Ticket(self, target, upstream, key, None, None)
         key_entry = self._key(upstream, key)
         if key_entry is not None:
             now = self.clock()
@@ -257,17 +264,19 @@ class Ticket:
         self._target_trial = target_trial
 
     def __enter__(self) -> Self:
-        for trial in (self._key_trial, self._target_trial):
-            if trial is not None:
-                trial.entry.trials += 1
+        if self._key_trial is not None:
+            self._key_trial.entry.trials += 1
+        if self._target_trial is not None:
+            self._target_trial.entry.trials += 1
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for trial in (self._key_trial, self._target_trial):
-            if trial is not None:
-                trial.entry.trials -= 1
+        if self._key_trial is not None:
+            self._key_trial.entry.trials -= 1
+        if self._target_trial is not None:
+            self._target_trial.entry.trials -= 1
 
     def succeeded(self) -> None:
         """It gave an answer: both are well. An answer begun before a failure does not take that back."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
 from typing import Final
 
 from trunkline_gateway import errors
@@ -18,6 +17,7 @@ from trunkline_gateway.routing.health import Health, Ticket
 from trunkline_gateway.routing.plan import Candidate
 from trunkline_gateway.routing.snapshot import UpstreamKey
 from trunkline_gateway.secrecy import Scrubber
+from trunkline_gateway.timers import Timers
 from trunkline_gateway.upstream.client import Client, Response
 
 MAX_ERROR_BYTES: Final = 256 * 1024
@@ -37,25 +37,53 @@ _JSON: Final = b"application/json"
 _EVENT_STREAM: Final = b"text/event-stream"
 
 
-@dataclass(frozen=True, slots=True)
 class Serving:
     """What all attempts of one request have in common.
 
     Attributes:
-        begun: When the request began, on the loop's clock.
+        begun: When the request began, on the clock of ``timers``.
     """
 
-    call: Call
-    client: Client
-    health: Health
-    downstream: Downstream
-    settings: Settings
-    outcome: Outcome
-    begun: float
+    __slots__ = ("begun", "call", "client", "downstream", "health", "outcome", "settings", "timers")
+
+    def __init__(
+        self,
+        call: Call,
+        client: Client,
+        health: Health,
+        downstream: Downstream,
+        settings: Settings,
+        outcome: Outcome,
+        timers: Timers,
+    ) -> None:
+        self.call = call
+        self.client = client
+        self.health = health
+        self.downstream = downstream
+        self.settings = settings
+        self.outcome = outcome
+        self.timers = timers
+        self.begun = timers.time()
 
 
 class OneAttempt:
     """One (target, key) pair. What it finds out goes into health and outcome."""
+
+    __slots__ = (
+        "_block",
+        "_candidate",
+        "_downstream",
+        "_key",
+        "_number",
+        "_outcome",
+        "_passes_on",
+        "_result",
+        "_scrubber",
+        "_serving",
+        "_status",
+        "_target",
+        "_ticket",
+    )
 
     def __init__(self, serving: Serving, candidate: Candidate, key: UpstreamKey, ticket: Ticket) -> None:
         self._serving = serving
@@ -64,8 +92,8 @@ class OneAttempt:
         self._candidate = candidate
         self._key = key
         self._ticket = ticket
-        self._loop = asyncio.get_running_loop()
         self._target = candidate.target.name
+        self._block = candidate.target.answered
         self._number = len(serving.outcome.attempts) + 1
         self._result: Result = "cancelled"
         self._status = 0
@@ -74,10 +102,22 @@ class OneAttempt:
 
     async def run(self) -> Failure | None:
         """Make it. None: the client has its answer, such as it is."""
-        begun = self._loop.time()
+        serving, candidate = self._serving, self._candidate
+        begun = serving.timers.time()
         try:
             try:
-                failure = await self._exchange()
+                request = upstream_request.build(serving.call, candidate, self._key, serving.settings.timeouts)
+                response = await serving.client.send(request)
+                try:
+                    status = self._status = response.status
+                    if not 200 <= status < 300:
+                        failure = await self._error(response)
+                    elif serving.call.request.stream and _is_event_stream(response):
+                        failure = await self._stream(response)
+                    else:
+                        failure = await self._whole(response)
+                finally:
+                    await response.close()
             except errors.UpstreamError as error:
                 failure = failures.of_exception(error, target=self._target)
             if failure is not None:
@@ -88,30 +128,9 @@ class OneAttempt:
             self._result = "cancelled"
             raise
         finally:
-            self._outcome.attempts.append(
-                Attempt(
-                    target=self._target,
-                    upstream=self._candidate.upstream.name,
-                    key=self._key.name,
-                    result=self._result,
-                    status=self._status,
-                    duration_seconds=self._loop.time() - begun,
-                )
-            )
-
-    async def _exchange(self) -> Failure | None:
-        serving = self._serving
-        request = upstream_request.build(serving.call, self._candidate, self._key, serving.settings.timeouts)
-        response = await serving.client.send(request)
-        try:
-            self._status = response.status
-            if not 200 <= response.status < 300:
-                return await self._error(response)
-            if serving.call.request.stream and _is_event_stream(response):
-                return await self._stream(response)
-            return await self._whole(response)
-        finally:
-            await response.close()
+            took = serving.timers.time() - begun
+            attempt = Attempt(self._target, candidate.upstream.name, self._key.name, self._result, self._status, took)
+            self._outcome.attempts.append(attempt)
 
     # ---- an error ----
 
@@ -140,8 +159,9 @@ class OneAttempt:
         self._answers("refused")
         self._outcome.error = UPSTREAM_REFUSED
         if await self._downstream.settle() == "held":
-            headers = (*self._own_headers(), (b"content-type", content_type if said == body else _JSON))
-            await self._downstream.answer(status, headers, said)
+            await self._downstream.answer(
+                status, self._block, self._headers(content_type if said == body else _JSON), said
+            )
         else:
             await self._downstream.finish(openai_errors.event_of(said))
 
@@ -155,14 +175,15 @@ class OneAttempt:
         if not must_be_json:
             await self._flow(response, [])  # some other stream
             return None
-        held: list[bytes] = []
-        size = 0
-        while data := await response.read():
-            held.append(data)
-            size += len(data)
-            if size > self._serving.settings.max_whole_bytes:
-                await self._flow(response, held)
-                return None
+        limit = self._serving.settings.max_whole_bytes
+        held = [await response.read()]
+        size = len(held[0])
+        while size <= limit and (more := await response.read()):
+            held.append(more)
+            size += len(more)
+        if size > limit:
+            await self._flow(response, held)
+            return None
         body = b"".join(held)
         whole = openai_response.read(body)
         if whole.error_status is not None:
@@ -170,19 +191,18 @@ class OneAttempt:
                 return self._failure(whole.error_status, body)
             await self._refuse(response.status, body, content_type)
             return None
-        await self._can_start()
+        if streaming:
+            await self._can_start()
         self._answers("ok")
         self._outcome.usage = whole.usage
-        await self._downstream.answer(response.status, (*self._own_headers(), (b"content-type", content_type)), body)
+        await self._downstream.answer(response.status, self._block, self._headers(content_type), body)
         return None
 
     async def _flow(self, response: Response, held: list[bytes]) -> None:
         """Pass on as it comes what is too long to hold, or not known."""
         await self._can_start()
         self._answers("ok")
-        await self._downstream.start(
-            response.status, (*self._own_headers(), (b"content-type", _content_type(response)))
-        )
+        await self._downstream.start(response.status, self._block, self._headers(_content_type(response)))
         tail = b""
         try:
             data = b"".join(held) or await response.read()
@@ -254,7 +274,7 @@ class OneAttempt:
             return
         self._answers("ok")
         self._outcome.streamed = True
-        await self._downstream.commit((*self._own_headers(), (b"content-type", _content_type(response))), data)
+        await self._downstream.commit(self._block, self._headers(_content_type(response)), data)
 
     async def _after_done(self, response: Response) -> None:
         """Read to the end of the framing. Nobody waits for it, and nothing that goes wrong there matters."""
@@ -279,7 +299,7 @@ class OneAttempt:
         outcome = self._outcome
         outcome.target = self._target
         outcome.provider = self._candidate.upstream.provider
-        outcome.ttft_seconds = self._loop.time() - self._serving.begun
+        outcome.ttft_seconds = self._serving.timers.time() - self._serving.begun
 
     def _break_off(self, error: errors.UpstreamError) -> None:
         """It broke after it had begun: nobody else can take over."""
@@ -288,24 +308,31 @@ class OneAttempt:
         self._outcome.error = STREAM_TRUNCATED
         self._ticket.target_failed(error.status)
 
-    def _own_headers(self) -> Headers:
-        return target_headers(self._target, self._number)
+    def _headers(self, content_type: bytes) -> Headers:
+        return (attempts_header(self._number), (b"content-type", content_type))
 
 
-def target_headers(target: str, attempts: int) -> Headers:
-    """Who answered, and at which attempt. Direct models have no target that could be named."""
-    headers = [(b"x-trunkline-target", target.encode("ascii", "replace"))] if target else []
-    return [*headers, (b"x-trunkline-attempts", b"%d" % attempts)]
+def attempts_header(attempts: int) -> tuple[bytes, bytes]:
+    """How many it took."""
+    return _ONE_ATTEMPT if attempts == 1 else (b"x-trunkline-attempts", b"%d" % attempts)
+
+
+_ONE_ATTEMPT: Final = (b"x-trunkline-attempts", b"1")
 
 
 def _content_type(response: Response) -> bytes:
-    return next((value for name, value in response.headers if name == b"content-type"), _JSON)
+    for name, value in response.headers:
+        if name == b"content-type":
+            return value
+    return _JSON
 
 
 def _is_event_stream(response: Response) -> bool:
     """Where nothing is said, what was asked for is assumed."""
-    content_type = next((value for name, value in response.headers if name == b"content-type"), _EVENT_STREAM)
-    return content_type.partition(b";")[0].strip().lower() == _EVENT_STREAM
+    for name, value in response.headers:
+        if name == b"content-type":
+            return value.partition(b";")[0].strip().lower() == _EVENT_STREAM
+    return True
 
 
 async def _error_body(response: Response) -> bytes:

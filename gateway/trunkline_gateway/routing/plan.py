@@ -8,7 +8,7 @@ chosen in proportion to the weights and the rest stand by. Then, because nothing
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from trunkline_gateway.exchange import Operation
 from trunkline_gateway.routing.health import Health, TargetName
@@ -30,13 +30,19 @@ Chance = Callable[[], float]
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A target with the keys of its account that may be tried, in order; at least one."""
+class Candidate(NamedTuple):
+    """A target that speaks the dialect, with keys of its account.
+
+    Attributes:
+        name: Its name in `health`.
+        model: The upstream's name of the model.
+        keys: Of a plan: those that may be tried, in order, at least one. Of a lineup: all.
+    """
 
     target: Target
     upstream: Upstream
     name: TargetName
+    model: str
     keys: tuple[UpstreamKey, ...]
 
 
@@ -57,36 +63,68 @@ class Plan:
     soonest: float | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineup:
+    """What of a plan is fixed by the table.
+
+    Attributes:
+        candidates: Those that take part: weight over 0. Their accounts may have no keys.
+        spoken: See `Plan`.
+        settled: The plan as long as nothing has failed, where chance and expiry have no say in it.
+    """
+
+    candidates: tuple[Candidate, ...]
+    spoken: bool
+    settled: Plan | None
+
+
 def plan(resolved: Resolved, operation: Operation, health: Health, chance: Chance) -> Plan:
     """Order the targets of ``resolved``. Targets of weight 0 take no part; keys past their expiry neither."""
-    spoken = rejected = False
+    lineup = resolved.lineups.get(operation)
+    if lineup is None:
+        lineup = resolved.lineups[operation] = _line_up(resolved, operation)
+    if lineup.settled is not None and health.untroubled:
+        return lineup.settled
+    rejected = False
     soonest: float | None = None
     healthy: dict[int, list[Candidate]] = {}
     cooling: list[tuple[float, Candidate]] = []
-    for target in resolved.targets:
-        upstream = target.upstream
-        if upstream is None or DIALECTS[operation] not in upstream.dialects:
-            continue
-        spoken = True
-        if target.weight == 0:
-            continue
-        usable, is_rejected, until = _keys(upstream, health)
+    for candidate in lineup.candidates:
+        usable, is_rejected, until = _keys(candidate.upstream, health)
         rejected = rejected or is_rejected
         soonest = _earlier(soonest, until)
         if not usable:
             continue
-        name = TargetName(resolved.route, target.name, upstream.name)
-        candidate = Candidate(target, upstream, name, tuple(_by_chance(usable, upstream, health, chance)))
-        back = health.target_until(name)
+        ordered = _by_chance(usable, candidate.upstream, health, chance)
+        if len(candidate.keys) > 1:
+            candidate = candidate._replace(keys=tuple(ordered))  # noqa: PLW2901  # the same one, with other keys
+        back = health.target_until(candidate.name)
         if back is None:
-            healthy.setdefault(target.priority, []).append(candidate)
+            healthy.setdefault(candidate.target.priority, []).append(candidate)
         else:
             cooling.append((back, candidate))
     candidates: list[Candidate] = []
     for priority in sorted(healthy):
         candidates += weighted_order(healthy[priority], lambda each: each.target.weight, chance)
     candidates += [candidate for _, candidate in sorted(cooling, key=lambda each: each[0])]
-    return Plan(candidates=tuple(candidates), spoken=spoken, rejected=rejected, soonest=soonest)
+    return Plan(candidates=tuple(candidates), spoken=lineup.spoken, rejected=rejected, soonest=soonest)
+
+
+def _line_up(resolved: Resolved, operation: Operation) -> Lineup:
+    spoken = False
+    candidates: list[Candidate] = []
+    for target in resolved.targets:
+        upstream = target.upstream
+        if upstream is None or DIALECTS[operation] not in upstream.dialects:
+            continue
+        spoken = True
+        if target.weight:
+            name = TargetName(resolved.route, target.name, upstream.name)
+            candidates.append(Candidate(target, upstream, name, resolved.model_of(target), upstream.keys))
+    settled: Plan | None = None
+    if len(candidates) == 1 and len(candidates[0].keys) == 1 and not candidates[0].keys[0].expires:
+        settled = Plan(candidates=tuple(candidates), spoken=spoken, rejected=False, soonest=None)
+    return Lineup(candidates=tuple(candidates), spoken=spoken, settled=settled)
 
 
 def keys_left(made: int, after: int) -> int:

@@ -4,12 +4,20 @@ The order is fixed: exact public name, the same ignoring case, the longest glob,
 fits is meant; a key that may not use it gets the same answer as for a name that nobody has.
 """
 
-from dataclasses import dataclass
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from trunkline_gateway.errors import ModelNotFoundError
+from trunkline_gateway.exchange import Operation
 from trunkline_gateway.routing.snapshot import Key, Route, Snapshot, Target
+
+if TYPE_CHECKING:
+    from trunkline_gateway.routing.plan import Lineup
+
+MAX_REMEMBERED: Final = 16_384
+"""Pairs of key and model whose resolution a table remembers; clients choose the names that globs match."""
 
 DIRECT: Final = ""
 """Stands where a group's and a target's name would be, for ``credential:model``; no resource is called so."""
@@ -24,12 +32,14 @@ class Resolved:
         group: The ModelGroup's own name, or `DIRECT`.
         targets: All that it has, in the table's order.
         capture: What stands for ``*`` in a target's model.
+        lineups: What `plan` has made of it, by operation; belongs to it.
     """
 
     route: str
     group: str
     targets: tuple[Target, ...]
     capture: str
+    lineups: MutableMapping[Operation, "Lineup"] = field(default_factory=dict, repr=False, compare=False)
 
     def model_of(self, target: Target) -> str:
         """The upstream's name of the model at ``target``."""
@@ -42,11 +52,18 @@ def resolve(snapshot: Snapshot, key: Key, model: str) -> Resolved:
     Raises:
         ModelNotFoundError: There is no such model, or not for this key; the sentence is the same.
     """
-    resolved = _of_group(snapshot, key, model)
-    if resolved is None:
-        resolved = _direct(snapshot, key, model)
+    remembered = snapshot.resolutions
+    asked = (key.name, model)
+    found = remembered.get(asked)
+    # The very key, not one of its name: what is remembered must never outlive what it was decided on.
+    if found is not None and found[0] is key:
+        return found[1]
+    resolved = _of_group(snapshot, key, model) or _direct(snapshot, key, model)
     if resolved is None:
         raise ModelNotFoundError(model)
+    if len(remembered) >= MAX_REMEMBERED:
+        remembered.clear()
+    remembered[asked] = (key, resolved)
     return resolved
 
 

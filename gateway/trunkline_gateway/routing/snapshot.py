@@ -4,11 +4,16 @@ What is fixed by the table is computed here, once per swap, and not per request.
 """
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from trunkline_gateway.upstream.client import Endpoint
+from trunkline_gateway.exchange import Operation
+from trunkline_gateway.http import NO_HEADERS, Block, Headers
+from trunkline_gateway.upstream.client import Endpoint, RequestHead
+
+if TYPE_CHECKING:
+    from trunkline_gateway.routing.resolve import Resolved
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -34,12 +39,14 @@ class UpstreamKey:
     Attributes:
         auth_header: The complete header, ready to send; None where the provider takes no key.
         expires: Unix seconds; 0: never.
+        heads: What is sent with it before a body, by operation and whether a stream is asked for.
     """
 
     name: str
     weight: int
     expires: int
     auth_header: tuple[bytes, bytes] | None = field(repr=False)
+    heads: Mapping[tuple[Operation, bool], RequestHead] = field(repr=False, default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +74,16 @@ class Upstream:
     route_namespaces: Namespaces = EVERYWHERE
 
 
+def answered(group: str, target: str) -> Headers:
+    """The headers that tell who answered. Direct models have neither group nor target that could be named."""
+    headers: list[tuple[bytes, bytes]] = []
+    if group:
+        headers.append((b"x-trunkline-model-group", group.encode("ascii", "replace")))
+    if target:
+        headers.append((b"x-trunkline-target", target.encode("ascii", "replace")))
+    return headers
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """One upstream model of a group.
@@ -74,6 +91,7 @@ class Target:
     Attributes:
         upstream: None while its credential is not in the table or does not admit the route (no target then).
         model: May hold one ``*``: what the ``*`` of the public glob matched.
+        answered: Headers of the answers it gives: which group and target.
     """
 
     name: str
@@ -81,6 +99,7 @@ class Target:
     model: str
     weight: int
     priority: int
+    answered: Block = field(default=NO_HEADERS, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +174,7 @@ class Snapshot:
         globs: (pattern in lower case, route), the longest first: the first match is the one.
         direct: Credential name → upstream with ``direct_models``.
         keys: SHA-256 digest (32 bytes) → key.
+        resolutions: What `resolve` has found in this table; belongs to it.
     """
 
     version: str
@@ -165,6 +185,9 @@ class Snapshot:
     globs: tuple[tuple[str, Route], ...]
     direct: Mapping[str, Upstream]
     keys: Mapping[bytes, Key]
+    resolutions: MutableMapping[tuple[str, str], tuple[Key, "Resolved"]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
 
 EMPTY = Snapshot(version="", routes={}, upstreams={}, exact={}, folded={}, globs=(), direct={}, keys={})

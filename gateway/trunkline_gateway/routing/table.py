@@ -14,14 +14,16 @@ from urllib.parse import urlsplit
 
 from google.protobuf.message import DecodeError
 
-from trunkline_gateway.routing import snapshot
-from trunkline_gateway.upstream.client import Endpoint
+from trunkline_gateway.http import Block
+from trunkline_gateway.routing import request_heads, snapshot
+from trunkline_gateway.upstream.client import Endpoint, RequestHead
 from trunkline_protocol import table
 from trunkline_protocol.table import Name
 from trunkline_protocol.v1 import routing_pb2 as pb
 
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_BLANK: Final = re.compile(r"[\x00-\x20\x7f]")
 _MIN_SECRET: Final = 4
 
 
@@ -148,6 +150,8 @@ def _check_url(what: str, url: str) -> None:
     try:
         parts = urlsplit(url)
         fits = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        # urlsplit takes line breaks out; who writes the head would not.
+        fits = fits and not _BLANK.search(url) and bool(RequestHead(Endpoint(url), "POST", "/", ()).encoded)
     except ValueError:
         fits = False
     if not fits:
@@ -171,6 +175,7 @@ def _route(name: str, body: pb.Route) -> RouteRecord:
                 model=target.model,
                 weight=target.weight,
                 priority=target.priority,
+                answered=Block(snapshot.answered(body.group, target.name)),
             )
             for target in body.targets
         ),
@@ -333,9 +338,13 @@ def _finish(record: UpstreamRecord, secrets: Mapping[str, SecretRecord], before:
             problems.append(Problem(record.upstream.name, key.name, reason))
             continue
         header = (message.auth_header.lower().encode("ascii"), (message.auth_scheme + text).encode("latin-1"))
-        keys.append(snapshot.UpstreamKey(name=key.name, weight=key.weight, expires=key.expires, auth_header=header))
+        heads = request_heads.make(endpoint, record.upstream.headers, header)
+        keys.append(
+            snapshot.UpstreamKey(name=key.name, weight=key.weight, expires=key.expires, auth_header=header, heads=heads)
+        )
     if not message.auth_header and usable:
-        keys.append(snapshot.UpstreamKey(name="", weight=1, expires=0, auth_header=None))
+        heads = request_heads.make(endpoint, record.upstream.headers, None)
+        keys.append(snapshot.UpstreamKey(name="", weight=1, expires=0, auth_header=None, heads=heads))
     upstream = replace(record.upstream, endpoint=endpoint, keys=tuple(keys), secret_values=tuple(values))
     return _Finished(record, used, upstream, tuple(problems))
 
