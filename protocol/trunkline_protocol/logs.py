@@ -7,9 +7,13 @@ break in a message cannot start a second event.
 Whoever logs is responsible for what: no secret, prompt or key belongs in a message or a field.
 """
 
+import io
 import json
 import logging
+import os
+import select
 import sys
+import threading
 import traceback
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TextIO
@@ -27,11 +31,62 @@ def fields(**values: object) -> dict[str, Any]:
 
 def configure(*, level: str = "info", log_format: str = "json", stream: TextIO | None = None) -> None:
     """Let the root logger, and so every logger of the process, write to ``stream`` (stderr) and nowhere else."""
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(TextFormatter() if log_format == "text" else JSONFormatter())
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [LineHandler(stream or sys.stderr, "text" if log_format == "text" else "json")]
     root.setLevel(level.upper())
+
+
+def handler() -> "LineHandler | None":
+    """Find what `configure` has installed, for who writes lines without records; None: logging is somebody else's."""
+    return next((each for each in logging.getLogger().handlers if isinstance(each, LineHandler)), None)
+
+
+def timestamp(seconds: float) -> str:
+    """Render Unix ``seconds`` as all lines show them."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def text_line(ts: str, level: str, logger: str, said: str) -> str:
+    """Render one line for people, without its line end."""
+    return f"{ts} {level:<7} {logger}: {said}".replace("\r", "\\r").replace("\n", "\\n")
+
+
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Writes records, and lines that others have rendered, to one stream; each line in one piece."""
+
+    def __init__(self, stream: TextIO, log_format: Format) -> None:
+        super().__init__(stream)
+        self.log_format: Final = log_format
+        # Not the handler's own lock: the interpreter takes that one at its end, and must not wait for a stuck stream.
+        self._writing = threading.RLock()
+        self.setFormatter(TextFormatter() if log_format == "text" else JSONFormatter())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write ``record``, not into the midst of `write_lines`."""
+        with self._writing:
+            super().emit(record)
+
+    def write_lines(self, lines: bytes) -> None:
+        """Write whole lines, in UTF-8, past the stream's own buffer; blocks while the other end does not read.
+
+        Raises:
+            OSError: It cannot be written; some of it may have been.
+            ValueError: The stream is closed.
+        """
+        with self._writing:
+            try:
+                descriptor = self.stream.fileno()
+            except io.UnsupportedOperation:  # a stream in memory
+                self.stream.write(lines.decode())
+                return
+            rest = memoryview(lines)
+            while rest:
+                try:
+                    rest = rest[os.write(descriptor, rest) :]
+                except BlockingIOError:  # who shares the terminal has made it non-blocking
+                    writable = select.poll()
+                    writable.register(descriptor, select.POLLOUT)
+                    writable.poll()
 
 
 class JSONFormatter(logging.Formatter):
@@ -40,7 +95,7 @@ class JSONFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Render ``record``."""
         event: dict[str, object] = {
-            "ts": _timestamp(record),
+            "ts": timestamp(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "msg": record.getMessage(),
@@ -58,15 +113,11 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Render ``record``."""
         said = "".join(f" {name}={value}" for name, value in _fields(record).items())
-        line = f"{_timestamp(record)} {record.levelname.lower():<7} {record.name}: {record.getMessage()}{said}"
-        line = line.replace("\r", "\\r").replace("\n", "\\n")
+        level = record.levelname.lower()
+        line = text_line(timestamp(record.created), level, record.name, f"{record.getMessage()}{said}")
         if record.exc_info and record.exc_info[1] is not None:
             line += "\n" + "\n".join(f"    {each}" for each in _traceback(record.exc_info[1]).splitlines())
         return line
-
-
-def _timestamp(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

@@ -1,15 +1,19 @@
 """What is known of one request when it is over: the single source of its log line and of its metrics."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Final
+
+import msgspec
 
 CLIENT_GONE_STATUS: Final = 499
 """Stands for a status where the client left before it got one (nginx's convention; never sent)."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Exchange:
+class Exchange(msgspec.Struct, kw_only=True, gc=False):
     """Filled in while the request is served. Never holds a prompt, a key, a query or a header of the client.
+
+    A msgspec struct because there is one for each request: made in 0.1 µs where a dataclass takes 0.6, and left alone
+    by the garbage collector, which nothing in it needs (no field can refer back to it).
 
     Attributes:
         path: Without the query.
@@ -17,6 +21,8 @@ class Exchange:
         group: The ModelGroup's name once the model is resolved; else empty, as for direct models.
         target: Which one answered; empty: none.
         key: ``namespace/name`` of the VirtualKey.
+        attempt_results: (target, how it went) of each attempt; how it went is a word of the attempt loop's own.
+        ended_at: By `time.monotonic`, which the duration needs anyway; 0: unknown, the log says when it was written.
         first_byte_seconds: From the request to the first content of the answer.
         truncated: The upstream broke off after content was sent.
         client_gone: The client left before the end.
@@ -32,7 +38,9 @@ class Exchange:
     key: str = ""
     team: str = ""
     attempts: int = 0
+    attempt_results: Sequence[tuple[str, str]] = ()
     duration_seconds: float = 0.0
+    ended_at: float = 0.0
     first_byte_seconds: float | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0

@@ -2,28 +2,28 @@
 
 Series of groups and targets that leave the table leave with them; a request that outlives its group counts under the
 empty name, like one whose model nobody knows.
+
+What happens for each request is counted in plain numbers (see `series`) and given to prometheus-client at a scrape: its
+own counters lock and look up at each step, which costs more than all the rest of the account. `began`, `ended`,
+`refused_key`, `refused_head` and `swapped` belong to the event loop; `render` may run in any thread.
 """
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Final
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from trunkline_gateway.routing.snapshot import Snapshot
 from trunkline_gateway.telemetry.exchange import Exchange
+from trunkline_gateway.telemetry.series import GroupSeries, TargetSeries
 
 CONTENT_TYPE: Final = prometheus_client.CONTENT_TYPE_LATEST
 
-_Labelled = TypeVar("_Labelled", Counter, Histogram)
-
 _PREFIX: Final = "trunkline_gateway"
-_SECONDS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
-_TOKEN_KINDS: Final = ("prompt", "completion", "cached", "reasoning")
-
-# One more series for each counter, with the time of its birth, would double what is scraped.
-prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # not typed there
+_MOST: Final = 1 << 63
+"""An upstream may claim to have used any number of tokens; a number that no float can hold would break each scrape."""
 
 
 class Metrics:
@@ -32,23 +32,15 @@ class Metrics:
     def __init__(self, *, version: str) -> None:
         self.registry = CollectorRegistry()
         self._known: frozenset[tuple[str, str]] = frozenset()
-        # Bound children by metric and labels, with the group and target they stand for.
-        self._children: dict[tuple[MetricWrapperBase, tuple[str, ...]], tuple[tuple[str, str], Any]] = {}
-        self._requests = self._counter("requests", "Requests answered.", "group", "target", "status")
-        self._duration = self._histogram("request_duration_seconds", "From the head to the end of the answer.", "group")
-        self._first = self._histogram(
-            "time_to_first_token_seconds", "From the head to the first byte of a streamed answer.", "group"
-        )
-        self._tokens = self._counter("tokens", "Tokens as upstreams counted them.", "group", "target", "kind")
-        self._attempts = self._counter("upstream_attempts", "Attempts by how they went.", "group", "target", "result")
-        self._truncated = self._counter(
-            "stream_truncated", "Answers that an upstream broke off after content.", "group", "target"
-        )
-        self._disconnects = self._counter("client_disconnects", "Clients that left before the end.", "group")
-        self._refusals = self._counter("authentication_refusals", "Requests refused for their key.", "code")
-        self._bad_heads = self._counter("http_refusals", "Requests refused before they were one.", "status")
-        self._in_flight = self._gauge("in_flight", "Requests being answered.")
-        self._version = self._gauge("config_version_info", "The table that is served.", "version")
+        # Made when first counted, dropped with their resource.
+        self._targets: dict[tuple[str, str], TargetSeries] = {}
+        self._groups: dict[str, GroupSeries] = {}
+        self._refusals: dict[str, int] = {}
+        self._bad_heads: dict[int, int] = {}
+        self._in_flight = 0
+        self._version = ""
+        self._lines_dropped: Callable[[], int] | None = None
+        self.registry.register(self)
         self._gauge("build_info", "This gateway.", "version").labels(version).set(1)
         prometheus_client.ProcessCollector(registry=self.registry)
 
@@ -56,37 +48,40 @@ class Metrics:
 
     def began(self) -> None:
         """A request is being answered."""
-        self._in_flight.inc()
+        self._in_flight += 1
 
     def ended(self, exchange: Exchange) -> None:
         """It is over."""
-        self._in_flight.dec()
-        group, target = self._label(exchange.group, exchange.target)
-        owner = (group, target)
-        self._child(self._requests, owner, group, target, str(exchange.status)).inc()
-        self._child(self._duration, (group, ""), group).observe(exchange.duration_seconds)
+        self._in_flight -= 1
+        group, target = exchange.group, exchange.target
+        series = self._targets.get((group, target)) or self._series(group, target)
+        series.requests[exchange.status] = series.requests.get(exchange.status, 0) + 1
+        series.of_group.durations.observe(exchange.duration_seconds)
         if exchange.streamed and exchange.first_byte_seconds is not None:
-            self._child(self._first, (group, ""), group).observe(exchange.first_byte_seconds)
-        for kind in _TOKEN_KINDS:
-            if count := getattr(exchange, f"{kind}_tokens"):
-                self._child(self._tokens, owner, group, target, kind).inc(count)
+            series.of_group.first_bytes.observe(exchange.first_byte_seconds)
+        if exchange.prompt_tokens:
+            series.prompt += exchange.prompt_tokens
+        if exchange.completion_tokens:
+            series.completion += exchange.completion_tokens
+        if exchange.cached_tokens:
+            series.cached += exchange.cached_tokens
+        if exchange.reasoning_tokens:
+            series.reasoning += exchange.reasoning_tokens
+        for tried, result in exchange.attempt_results:
+            attempts = (series if tried == target else self._series(group, tried)).attempts
+            attempts[result] = attempts.get(result, 0) + 1
         if exchange.truncated:
-            self._child(self._truncated, owner, group, target).inc()
+            series.truncated += 1
         if exchange.client_gone:
-            self._child(self._disconnects, (group, ""), group).inc()
-
-    def attempted(self, group: str, target: str, result: str) -> None:
-        """An attempt is over; ``result`` is a word of the attempt loop's own."""
-        group, target = self._label(group, target)
-        self._child(self._attempts, (group, target), group, target, result).inc()
+            series.of_group.disconnects += 1
 
     def refused_key(self, code: str) -> None:
         """A request was refused for its key or its address."""
-        self._refusals.labels(code).inc()
+        self._refusals[code] = self._refusals.get(code, 0) + 1
 
     def refused_head(self, status: int, _code: str) -> None:
         """A request was refused at the protocol."""
-        self._bad_heads.labels(str(status)).inc()
+        self._bad_heads[status] = self._bad_heads.get(status, 0) + 1
 
     # ---- the table ----
 
@@ -94,13 +89,10 @@ class Metrics:
         """Another table is served."""
         pairs = {(route.group, target.name) for route in snapshot.routes.values() for target in route.targets}
         pairs |= {(route.group, "") for route in snapshot.routes.values()}
-        self._known = frozenset(pairs | {("", "")})
-        gone = [entry for entry, (owner, _) in self._children.items() if owner not in self._known]
-        for metric, labels in gone:
-            metric.remove(*labels)
-            del self._children[metric, labels]
-        self._version.clear()
-        self._version.labels(snapshot.version).set(1)
+        known = self._known = frozenset(pairs | {("", "")})
+        self._targets = {pair: series for pair, series in self._targets.items() if pair in known}
+        self._groups = {group: series for group, series in self._groups.items() if (group, "") in known}
+        self._version = snapshot.version
 
     def watch(
         self,
@@ -119,29 +111,93 @@ class Metrics:
         ):
             self._gauge(name, text).set_function(ask)
 
+    def watch_log(self, dropped: Callable[[], int]) -> None:
+        """Say where to ask at each scrape how many lines of the access log were dropped."""
+        self._lines_dropped = dropped
+
+    # ---- a scrape ----
+
     def render(self) -> bytes:
         """Write the exposition; takes a while with many groups, so not on the event loop."""
         return prometheus_client.generate_latest(self.registry)
 
-    # ---- building ----
+    def describe(self) -> Iterator[Metric]:
+        """Give the families, for the registry to find doubles."""
+        return self.collect()
 
-    def _label(self, group: str, target: str) -> tuple[str, str]:
-        if (group, target) in self._known:
-            return group, target
-        return (group, "") if (group, "") in self._known else ("", "")
+    def collect(self) -> Iterator[Metric]:
+        """Give what was counted; for the registry."""
+        yield from self._collect_targets(list(self._targets.items()))
+        yield from self._collect_groups(list(self._groups.items()))
+        refusals = _counter("authentication_refusals", "Requests refused for their key.", "code")
+        for code, count in list(self._refusals.items()):
+            refusals.add_metric((code,), count)
+        yield refusals
+        bad_heads = _counter("http_refusals", "Requests refused before they were one.", "status")
+        for status, count in list(self._bad_heads.items()):
+            bad_heads.add_metric((str(status),), count)
+        yield bad_heads
+        yield GaugeMetricFamily(f"{_PREFIX}_in_flight", "Requests being answered.", self._in_flight)
+        version = GaugeMetricFamily(f"{_PREFIX}_config_version_info", "The table that is served.", labels=("version",))
+        if served := self._version:
+            version.add_metric((served,), 1)
+        yield version
+        dropped = _counter("log_lines_dropped", "Lines of the access log that could not be written.")
+        dropped.add_metric((), self._lines_dropped() if self._lines_dropped is not None else 0)
+        yield dropped
 
-    def _child(self, metric: _Labelled, owner: tuple[str, str], *labels: str) -> _Labelled:
-        entry = self._children.get((metric, labels))
-        if entry is None:
-            entry = self._children[metric, labels] = (owner, metric.labels(*labels))
-        child: _Labelled = entry[1]
-        return child
+    def _collect_targets(self, counted: list[tuple[tuple[str, str], TargetSeries]]) -> Iterator[Metric]:
+        requests = _counter("requests", "Requests answered.", "group", "target", "status")
+        tokens = _counter("tokens", "Tokens as upstreams counted them.", "group", "target", "kind")
+        attempts = _counter("upstream_attempts", "Attempts by how they went.", "group", "target", "result")
+        truncated = _counter("stream_truncated", "Answers that an upstream broke off after content.", "group", "target")
+        for (group, target), series in counted:
+            for status, count in list(series.requests.items()):
+                requests.add_metric((group, target, str(status)), count)
+            for kind, count in series.tokens():
+                if count:
+                    tokens.add_metric((group, target, kind), min(count, _MOST))
+            for result, count in list(series.attempts.items()):
+                attempts.add_metric((group, target, result), count)
+            if count := series.truncated:
+                truncated.add_metric((group, target), count)
+        yield from (requests, tokens, attempts, truncated)
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, namespace=_PREFIX, registry=self.registry)
+    def _collect_groups(self, counted: list[tuple[str, GroupSeries]]) -> Iterator[Metric]:
+        durations = _histogram("request_duration_seconds", "From the head to the end of the answer.")
+        first_bytes = _histogram("time_to_first_token_seconds", "From the head to the first byte of a streamed answer.")
+        disconnects = _counter("client_disconnects", "Clients that left before the end.", "group")
+        for group, series in counted:
+            for family, seen in ((durations, series.durations), (first_bytes, series.first_bytes)):
+                if buckets := seen.buckets():
+                    family.add_metric((group,), buckets, seen.sum)
+            if count := series.disconnects:
+                disconnects.add_metric((group,), count)
+        yield from (durations, first_bytes, disconnects)
+
+    # ---- series ----
+
+    def _series(self, group: str, target: str) -> TargetSeries:
+        """Find or make the one that counts for ``target`` of ``group``."""
+        if (group, target) not in self._known:
+            target = ""
+            if (group, "") not in self._known:
+                group = ""
+        series = self._targets.get((group, target))
+        if series is None:
+            of_group = self._groups.get(group)
+            if of_group is None:
+                of_group = self._groups[group] = GroupSeries()
+            series = self._targets[group, target] = TargetSeries(of_group)
+        return series
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, namespace=_PREFIX, registry=self.registry)
 
-    def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
-        return Histogram(name, text, labels, namespace=_PREFIX, registry=self.registry, buckets=_SECONDS)
+
+def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(f"{_PREFIX}_{name}", text, labels=labels)
+
+
+def _histogram(name: str, text: str) -> HistogramMetricFamily:
+    return HistogramMetricFamily(f"{_PREFIX}_{name}", text, labels=("group",))
