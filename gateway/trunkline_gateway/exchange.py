@@ -1,14 +1,14 @@
 """What is said about a request and its answer in words of no vendor: the operation, and the tokens it took."""
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+import msgspec
 
 Operation: TypeAlias = Literal["chat", "embeddings"]
 """What the caller wants done, whatever the dialect."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens as the upstream counted them; None where it did not say. Never an estimate.
 
     Attributes:

@@ -16,6 +16,8 @@ KEEP_ALIVE: Final = b": keep-alive\n\n"
 # The end of a line and an empty line. A lone CR that is the last byte may be half of a CRLF, so it waits for more.
 _EVENT_END: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?=[^\n]))")
 _LONGEST_END: Final = 4
+# After these there is an end, whatever stands before: the last of the line ends ends an empty line.
+_SURE_ENDS: Final = (b"\n\n", b"\r\n\r\n")
 _LINE_END: Final = re.compile(rb"\r\n|\n|\r")
 _BOM: Final = b"\xef\xbb\xbf"
 
@@ -50,6 +52,10 @@ class ServerSentEvent:
         return self._name
 
     def _read(self) -> bytes:
+        raw = self.raw
+        if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and raw.endswith(b"\n\n") and b"\r" not in raw:
+            self._data = raw[6:-2]
+            return self._data
         lines: list[bytes] = []
         for line in _LINE_END.split(self.raw.removeprefix(_BOM)):
             field, _, value = line.partition(b":")
@@ -64,11 +70,14 @@ class ServerSentEvent:
 class EventSplitter:
     """Bytes in, whole events out, the same ones however the bytes are cut. One per response; holds no socket."""
 
+    __slots__ = ("_buffer", "_max_event_bytes", "_only_line_feeds", "_searched")
+
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         """Begin a stream; an unfinished event may hold ``max_event_bytes``."""
         self._max_event_bytes = max_event_bytes
         self._buffer = bytearray()
         self._searched = 0
+        self._only_line_feeds = True
 
     def receive_data(self, data: bytes) -> list[ServerSentEvent]:
         """Take any slice of the stream, even half a character, and give the events that it completes.
@@ -76,23 +85,52 @@ class EventSplitter:
         Raises:
             UpstreamProtocolError: An event is longer than it may be.
         """
+        return self.split(self.take(data))
+
+    def take(self, data: bytes) -> bytes:
+        """Take any slice of the stream and give the events that it completes in one piece, unread.
+
+        Where it ends with an event and nothing was left of the last one, that is ``data`` itself.
+
+        Raises:
+            UpstreamProtocolError: An unfinished event is longer than it may be.
+        """
         buffer = self._buffer
+        if b"\r" in data:
+            self._only_line_feeds = False
+        if not buffer and data.endswith(_SURE_ENDS):
+            return data
+        before = len(buffer)
         buffer += data
-        events: list[ServerSentEvent] = []
-        start = 0
-        search_from = self._searched
-        while True:
-            end = _end_of_event(buffer, start, max(search_from, start))
-            if end < 0:
-                break
-            self._check_size(end - start)
-            events.append(ServerSentEvent(bytes(buffer[start:end])))
-            start = end
-        if start:
-            del buffer[:start]
+        end = self._end_of_last_event(before)
+        if end:
+            block = bytes(buffer[:end])
+            del buffer[:end]
+        else:
+            block = b""
         # What was searched is not searched again, so that an event in many small pieces takes linear time.
         self._searched = max(len(buffer) - _LONGEST_END + 1, 0)
         self._check_size(len(buffer))
+        return block
+
+    def split(self, block: bytes) -> list[ServerSentEvent]:
+        """The events of a piece that `take` gave.
+
+        Raises:
+            UpstreamProtocolError: An event is longer than it may be.
+        """
+        if 0 < block.find(b"\n\n") == len(block) - 2 and b"\r" not in block and not block.startswith(b"\n"):
+            self._check_size(len(block))  # the usual case: it is one
+            return [ServerSentEvent(block)]
+        events: list[ServerSentEvent] = []
+        start = 0
+        while start < len(block):
+            end = _end_of_event(block, start, start)
+            if end < 0:  # a lone CR at the end: `take` has seen what follows it
+                end = len(block)
+            self._check_size(end - start)
+            events.append(ServerSentEvent(block[start:end]))
+            start = end
         return events
 
     def receive_eof(self) -> ServerSentEvent | None:
@@ -100,12 +138,23 @@ class EventSplitter:
         rest, self._buffer, self._searched = bytes(self._buffer), bytearray(), 0
         return ServerSentEvent(rest) if rest else None
 
+    def _end_of_last_event(self, before: int) -> int:
+        """Where the last whole event of the buffer ends; its first ``before`` bytes hold no end."""
+        buffer = self._buffer
+        if self._only_line_feeds:
+            end = buffer.rfind(b"\n\n", max(before - 1, 0)) + 2
+            return end if end > 1 else int(buffer.startswith(b"\n"))
+        start, search_from = 0, self._searched
+        while (end := _end_of_event(buffer, start, max(search_from, start))) >= 0:
+            start = end
+        return start
+
     def _check_size(self, size: int) -> None:
         if size > self._max_event_bytes:
             raise UpstreamProtocolError(f"An event of the upstream's answer is over {self._max_event_bytes} bytes.")
 
 
-def _end_of_event(buffer: bytearray, start: int, search_from: int) -> int:
+def _end_of_event(buffer: bytes | bytearray, start: int, search_from: int) -> int:
     """Where the event that begins at ``start`` ends; -1: not yet known. An empty line is an event of its own."""
     first = buffer[start : start + 1]
     if first == b"\n":

@@ -39,10 +39,10 @@ def test_only_what_routing_needs_is_read() -> None:
     assert (request.stream, request.includes_usage) == (False, False)
 
 
-def test_the_bytes_of_every_other_value_survive() -> None:
+def test_every_byte_but_the_models_survives() -> None:
     body = b' {"temperature": 1.0e0 , "model":"a", "x":[1,  2.50, "\\u00e9"],\n"seed":12345678901234567890} '
-    sent = parse(body).encode("up")
-    assert sent == b'{"temperature":1.0e0,"model":"up","x":[1,  2.50, "\\u00e9"],"seed":12345678901234567890}'
+    assert parse(body).encode("up") == body.replace(b'"a"', b'"up"')
+    assert parse(b'{"x":{"model":"a"},"m\\u006fdel" : "a"}').encode("up") == b'{"x":{"model":"a"},"m\\u006fdel" : "up"}'
 
 
 def test_nothing_is_written_where_nothing_changes() -> None:
@@ -75,6 +75,78 @@ def test_any_request_means_the_same_but_for_its_model(members: dict[str, object]
     body = json.dumps({"model": "mine", **members}, ensure_ascii=ascii_only).encode()
     sent = parse(body).encode("theirs")
     assert json.loads(sent) == {**members, "model": "theirs"}
+
+
+SPACE = st.sampled_from(["", "", " ", "\n", "  "])
+VALUE = st.sampled_from(
+    ['"a"', "1", "12", "null", "[]", '{"x": 1, "y": 2}', '{"y":2}', '"\\"x\\": 1, \\"y\\""', '", "', '"}"', "[1, 2]"]
+)
+
+
+@st.composite
+def written(draw: st.DrawFn) -> bytes:
+    """An object with few names, some of them twice or escaped, in all ways to space it."""
+    style = draw(st.sampled_from(["compact", "spaced", "any"]))
+    members = []
+    for name in [
+        "model",
+        *draw(st.lists(st.sampled_from(["x", "y", "n", "", 'a"b', "back\\", "é", "model"]), max_size=6)),
+    ]:
+        spelled = json.dumps(name, ensure_ascii=draw(st.booleans()))
+        if name == "x" and draw(st.integers(0, 9)) == 0:
+            spelled = '"\\u0078"'
+        value = '"a"' if name == "model" else draw(VALUE)
+        if style == "any":
+            members.append(draw(SPACE) + spelled + draw(SPACE) + ":" + draw(SPACE) + value + draw(SPACE))
+        else:
+            members.append(spelled + (": " if style == "spaced" else ":") + value)
+    members = draw(st.permutations(members))
+    body = "{" + (", " if style == "spaced" else ",").join(members) + "}"
+    return (draw(SPACE) + body + draw(SPACE) if style == "any" else body).encode()
+
+
+@given(written())
+def test_a_name_that_occurs_twice_is_always_found_and_no_other_is(body: bytes) -> None:
+    pairs: list[tuple[str, object]] = json.loads(body, object_pairs_hook=list)
+    names = [name for name, _ in pairs]
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        assert refusal(body).param == twice
+        return
+    request = parse(body)
+    assert list(request.fields) == names
+    assert json.loads(request.encode("up"), object_pairs_hook=list) == [
+        (name, "up" if name == "model" else value) for name, value in pairs
+    ]
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z_]{1,9}", fullmatch=True), JSON, max_size=6), st.booleans(), st.booleans())
+def test_a_body_in_a_usual_spelling_is_proven_to_be_without_duplicates_by_it(
+    members: dict[str, object], compact: bool, asked: bool
+) -> None:
+    members = {"model": "a", **{f"x{name}": value for name, value in members.items()}, "stream": True}
+    if asked:
+        members["stream_options"] = {"x": 1}
+    separators = (",", ":") if compact else (", ", ": ")
+    request = parse(json.dumps(members, separators=separators).encode())
+    assert request.spaces == (0 if compact else 1)
+    assert json.loads(request.encode("b")) == {**members, "model": "b"}
+    options = {"x": 1, "include_usage": True} if asked else {"include_usage": True}
+    assert json.loads(request.encode("a", add_usage=True)) == {**members, "stream_options": options}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"aaaaaaaaaaaaaa","x":1,"model":"a"}',  # as long as if it were spaced
+        b'{"x": {"y": 1, "model": "a"}, "model": "b", "x": {"y": 1}}',
+        b'{"model":"a","":1,"":1}',
+        b'{"model": "a", "x": 12, "x": 1}',
+        b'{"model": "a", "\\u0078": 1, "x": 1}',
+    ],
+)
+def test_what_comes_near_a_usual_spelling_is_looked_at(body: bytes) -> None:
+    assert "more than once" in refusal(body).message
 
 
 @pytest.mark.parametrize(
@@ -135,6 +207,17 @@ def test_deep_nesting_is_refused_at_once(depth: int, opening: bytes, closing: by
 def test_nesting_within_the_bound_and_brackets_in_strings_are_fine() -> None:
     assert parse(b'{"model":"a","x":' + b"[" * 127 + b"]" * 127 + b"}").model == "a"
     assert parse(b'{"model":"a","x":"' + b'[{\\"\\\\' * 5_000 + b'","y":[' + b"[]," * 500 + b"[]]}").model == "a"
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_many_messages_are_not_deep_and_deep_ones_are_found_among_them(separators: tuple[str, str]) -> None:
+    messages: list[object] = [{"role": "user", "content": 'code: [{"},{"role":'} for _ in range(1_000)]
+    assert parse(json.dumps({"model": "a", "messages": messages}, separators=separators).encode()).model == "a"
+    deep: object = "x"
+    for _ in range(130):
+        deep = [{"role": "user"}, {"role": deep}]
+    body = json.dumps({"model": "a", "messages": [*messages, deep]}, separators=separators).encode()
+    assert "128 levels" in refusal(body).message
 
 
 def test_an_unclosed_depth_is_refused_too() -> None:

@@ -1,5 +1,6 @@
 """Server-sent events, however they are cut."""
 
+import re
 from itertools import pairwise
 
 import pytest
@@ -59,6 +60,43 @@ def test_any_mixture_of_line_ends_does_too(pieces: list[bytes], data: st.DataObj
     body = b"".join(pieces) + b"end\n\n"
     cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=6)))
     assert split(*(body[start:end] for start, end in pairwise([0, *cuts, len(body)]))) == split(body)
+
+
+def by_lines(body: bytes) -> list[bytes]:
+    """The events of a whole body, by the letter of the standard: line by line."""
+    events = [b""]
+    for line in re.findall(rb"[^\r\n]*(?:\r\n|\n|\r)", body):
+        events[-1] += line
+        if not line.strip(b"\r\n"):
+            events.append(b"")
+    assert events.pop() == b""
+    return events
+
+
+@given(
+    st.lists(st.sampled_from([b"\n", b"\n\n", b"\r", b"\r\n", b"\r\n\r\n", b"a", b"data: x"]), max_size=30), st.data()
+)
+def test_events_are_those_of_the_standard(pieces: list[bytes], data: st.DataObject) -> None:
+    body = b"".join(pieces) + b"end\n\n"
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=6)))
+    assert [
+        raw for raw, _, _ in split(*(body[start:end] for start, end in pairwise([0, *cuts, len(body)])))
+    ] == by_lines(body)
+
+
+@given(st.lists(st.sampled_from([b"\n", b"\r", b"\r\n", b"a", b"data: x"]), max_size=30), st.data())
+def test_whole_events_come_in_one_piece(pieces: list[bytes], data: st.DataObject) -> None:
+    body = b"".join(pieces) + b"end\n\n"
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=6)))
+    taking, receiving = EventSplitter(), EventSplitter()
+    for start, end in pairwise([0, *cuts, len(body)]):
+        piece = body[start:end]
+        assert taking.take(piece) == b"".join(event.raw for event in receiving.receive_data(piece))
+
+
+def test_a_piece_that_is_whole_events_is_given_back_itself() -> None:
+    for data in (b"data: a\n\n", b"data: a\n\n" * 3, b"data: a\r\n\r\n"):
+        assert EventSplitter().take(data) is data
 
 
 def test_an_event_is_given_as_soon_as_it_is_complete() -> None:

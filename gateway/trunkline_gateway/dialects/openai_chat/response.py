@@ -1,11 +1,11 @@
 """A whole answer: is it one, and what it took. Its bytes are passed on as they are."""
 
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 from trunkline_gateway.dialects.openai_chat import errors, usage
+from trunkline_gateway.dialects.openai_chat.usage import WireUsage
 from trunkline_gateway.errors import UpstreamProtocolError
 from trunkline_gateway.exchange import Usage
 
@@ -13,8 +13,7 @@ TAIL_BYTES: Final = 16 * 1024
 """Of an answer too long to be held: where its usage is looked for. It stands last where it was seen in such answers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(msgspec.Struct, frozen=True):
     """What matters of an answer that came with a status of success.
 
     Attributes:
@@ -32,6 +31,15 @@ _NULL: Final = msgspec.Raw(b"null")
 class _WireAnswer(msgspec.Struct):
     """The members that matter of a ``chat.completion``, of a list of embeddings, and of an error."""
 
+    usage: WireUsage | None = None
+    error: object = None
+    choices: msgspec.Raw = _NULL
+    data: msgspec.Raw = _NULL
+
+
+class _WireAnyAnswer(msgspec.Struct):
+    """The same where ``usage`` holds something else than counts."""
+
     usage: object = None
     error: object = None
     choices: msgspec.Raw = _NULL
@@ -39,6 +47,7 @@ class _WireAnswer(msgspec.Struct):
 
 
 _decoder: Final = msgspec.json.Decoder(_WireAnswer)
+_any_decoder: Final = msgspec.json.Decoder(_WireAnyAnswer)
 _json: Final = msgspec.json.Decoder()
 
 
@@ -48,13 +57,19 @@ def read(body: bytes) -> Whole:
     Raises:
         UpstreamProtocolError: It is not a JSON object.
     """
+    answer: _WireAnswer | _WireAnyAnswer
     try:
-        answer = _decoder.decode(body)
+        try:
+            answer = _decoder.decode(body)
+            counts = usage.of_wire(answer.usage)
+        except msgspec.ValidationError:
+            answer = _any_decoder.decode(body)
+            counts = usage.read(answer.usage)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as failure:
         raise UpstreamProtocolError("The upstream's answer is not a JSON object.") from failure
-    nothing = bytes(answer.choices) in _EMPTY and bytes(answer.data) in _EMPTY
-    error_status = errors.status_of(answer.error) if answer.error and nothing else None
-    return Whole(error_status, usage.read(answer.usage))
+    if answer.error and bytes(answer.choices) in _EMPTY and bytes(answer.data) in _EMPTY:
+        return Whole(errors.status_of(answer.error), counts)
+    return Whole(None, counts)
 
 
 _EMPTY: Final = frozenset({b"null", b"[]"})

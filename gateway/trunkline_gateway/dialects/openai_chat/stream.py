@@ -3,7 +3,8 @@
 https://platform.openai.com/docs/api-reference/chat-streaming
 
 Held: lifecycle events, empty deltas and comments wait, because another target may still answer. Committed: from the
-first content on, every event is passed on as it comes, in the upstream's own bytes; of most only the syntax is checked.
+first content on, every event is passed on as it comes, in the upstream's own bytes; of most only the syntax is checked,
+and whether they say more than content, in one look that builds next to nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ import msgspec
 from trunkline_gateway.dialects.openai_chat import errors, usage
 from trunkline_gateway.errors import UpstreamProtocolError
 from trunkline_gateway.exchange import Usage
-from trunkline_gateway.sse import EventSplitter, ServerSentEvent
+from trunkline_gateway.sse import MAX_EVENT_BYTES, EventSplitter, ServerSentEvent
 
 MAX_HELD_BYTES: Final = 256 * 1024
 
@@ -27,9 +28,25 @@ _decoder: Final = msgspec.json.Decoder()
 _encoder: Final = msgspec.json.Encoder()
 _SYNTAX: Final = msgspec.json.Decoder(msgspec.Raw)
 
-_TEXTS: Final = ("content", "reasoning_content", "reasoning", "refusal", "reasoning_details")
+
+class _PlainChoice(msgspec.Struct):
+    finish_reason: None = None
+
+
+class _PlainChunk(msgspec.Struct):
+    """What is only content has null, or nothing, wherever something else could be said. It is decoded to know that."""
+
+    choices: list[_PlainChoice] | None = None
+    usage: None = None
+    error: None = None
+    x_groq: None = None
+
+
+_plain_decoder: Final = msgspec.json.Decoder(_PlainChunk)
+
+_TEXTS: Final = frozenset({"content", "reasoning_content", "reasoning", "refusal", "reasoning_details"})
 _TEXT_OF_PART: Final = ("text", "thinking", "summary", "content", "refusal")
-_ACTS: Final = ("tool_calls", "function_call", "images")
+_ACTS: Final = frozenset({"tool_calls", "function_call", "images"})
 _MAX_PART_DEPTH: Final = 8
 
 
@@ -92,7 +109,12 @@ class AnswerStream:
         Raises:
             UpstreamProtocolError: Not the dialect, before content came; or an event without end.
         """
-        return self._take(self._splitter.receive_data(data))
+        block = self._splitter.take(data)
+        if not block:
+            return b""
+        if self.committed and len(block) <= MAX_EVENT_BYTES and _are_plain(block):
+            return block
+        return self._take(self._splitter.split(block))
 
     def receive_eof(self) -> bytes:
         """The end has come; give what is left. A last event whose empty line is missing counts if it is whole."""
@@ -114,7 +136,9 @@ class AnswerStream:
         passed: list[bytes] = []
         for event in events:
             if self.committed:
-                if _may_matter(event.raw):
+                if not event.name and _is_plain(event.data):
+                    passed.append(event.raw)
+                elif _may_matter(event.raw):
                     passed.append(self._inspect(event))
                 elif _parses(event.data):
                     passed.append(event.raw)
@@ -177,19 +201,45 @@ class AnswerStream:
         return name + errors.event_of(cleaned)
 
 
+def _are_plain(block: bytes) -> bool:
+    """Whether whole events are all of the usual form, one line ``data: {…}`` each, and say nothing but content."""
+    if b"\r" in block:
+        block = block.replace(b"\r\n", b"\n")
+        if b"\r" in block:
+            return False
+    if not block.startswith(b"data:"):
+        return False
+    line_ends = block.count(b"\n")
+    if line_ends == 2:
+        return _is_plain(block[5:])
+    pieces = block.split(b"\n\n")
+    if pieces.pop() or line_ends != 2 * len(pieces):
+        return False
+    return all(piece.startswith(b"data:") and _is_plain(piece[5:]) for piece in pieces)
+
+
+def _is_plain(data: bytes) -> bool:
+    """Whether the data of an event is a chunk without an error, a count or an end. False where it is not so simple."""
+    try:
+        _plain_decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
 def _parses(data: bytes) -> bool:
-    """Whether a client's parser can read the data of an event. Half a microsecond: nothing is built."""
+    """Whether a client's parser can read the data of an event; nothing is built."""
     if not data:
         return True
     try:
         _SYNTAX.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return True
 
 
 def _may_matter(raw: bytes) -> bool:
-    """Whether an event after the commit needs a closer look: a few searches instead of parsing."""
+    """Whether an event after the commit that is not plain needs a closer look."""
     return (
         DONE in raw
         or b'"error"' in raw
@@ -251,10 +301,18 @@ def _has_content(choice: Chunk) -> bool:
 
 
 def _delta_has_content(delta: Chunk) -> bool:
-    if any(_says(delta.get(name)) for name in _TEXTS) or any(delta.get(name) for name in _ACTS):
-        return True
-    audio = delta.get("audio")
-    return isinstance(audio, Mapping) and bool(audio.get("data") or audio.get("transcript"))
+    for name, value in delta.items():
+        if not value:
+            continue
+        if name in _TEXTS:
+            says = _says(value)
+        elif name == "audio":
+            says = isinstance(value, Mapping) and bool(value.get("data") or value.get("transcript"))
+        else:
+            says = name in _ACTS
+        if says:
+            return True
+    return False
 
 
 def _says(value: object, depth: int = 0) -> bool:
