@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from trunkline_gateway import errors
-from trunkline_gateway.http import Body, ClientGoneError, Head, Responder
+from trunkline_gateway.http import NO_HEADERS, Block, Body, ClientGoneError, Head, Responder
 from trunkline_gateway.ingress import asgi
 
 SCOPE = {
@@ -69,9 +69,11 @@ async def test_the_head_is_as_it_was_sent() -> None:
 
     handler = Handler(nothing)
     await drive(handler, [], {**SCOPE, "raw_path": b"/v1/models/a%20b"})
-    assert handler.head == Head("POST", "/v1/models/a%20b", b"key=x", ((b"content-length", b"3"),), "192.0.2.1")
+    assert handler.head is not None
+    assert (handler.head.method, handler.head.path, handler.head.query) == ("POST", "/v1/models/a%20b", b"key=x")
+    assert (list(handler.head.headers), handler.head.client) == ([(b"content-length", b"3")], "192.0.2.1")
     await drive(handler, [], {**SCOPE, "client": None})
-    assert handler.head == Head("POST", "/v1/models/a%20b", b"key=x", ((b"content-length", b"3"),), "")
+    assert (handler.head.path, handler.head.client) == ("/v1/models/a%20b", "")
 
 
 async def test_a_body_comes_in_parts_and_is_read_once() -> None:
@@ -106,21 +108,43 @@ async def test_a_body_that_stalls_is_408(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 async def test_a_client_that_leaves_while_waiting_is_noticed_and_no_longer_written_to() -> None:
+    told_at_once: list[bool] = []
+
     async def writing(body: Body, responder: Responder) -> None:
         await body.read(3)
-        await responder.start(200, [])
-        await responder.disconnected
+        await responder.start(200, NO_HEADERS, [])
+        gone = asyncio.Event()
+        responder.watch(gone.set)
+        await gone.wait()
+        responder.watch(lambda: told_at_once.append(True))
         await responder.write(b"more")
 
     handler = Handler(writing)
     sent = await drive(handler, [part(b"abc"), GONE])
     assert isinstance(handler.raised, ClientGoneError)
+    assert told_at_once == [True]
     assert [event["type"] for event in sent] == ["http.response.start"]
+
+
+async def test_a_client_that_leaves_after_the_answer_is_nobodys_business() -> None:
+    told: list[bool] = []
+
+    async def answering(body: Body, responder: Responder) -> None:
+        await body.read(3)
+        responder.watch(lambda: told.append(True))
+        await responder.answer(200, Block([(b"a", b"1")]), [(b"b", b"2")], b"abc")
+        await asyncio.sleep(0)
+        responder.watch(lambda: told.append(True))
+
+    sent = await drive(Handler(answering), [part(b"abc"), GONE])
+    assert sent[0]["headers"] == [(b"a", b"1"), (b"b", b"2"), (b"content-length", b"3")]
+    assert sent[1]["body"] == b"abc"
+    assert told == []
 
 
 async def test_an_aborted_answer_makes_the_server_break_the_connection() -> None:
     async def aborting(_body: Body, responder: Responder) -> None:
-        await responder.start(200, [])
+        await responder.start(200, NO_HEADERS, [])
         await responder.abort()
 
     with pytest.raises(asgi.AnswerAbortedError):

@@ -9,11 +9,12 @@ import pytest
 
 from harness.rawhttp import IncompleteError, Raw, connect
 from harness.serving import served
-from trunkline_gateway.http import Body, ClientGoneError, Head, Responder
+from trunkline_gateway.http import NO_HEADERS, Block, Body, ClientGoneError, Head, Responder
 from trunkline_gateway.ingress import rest
 from trunkline_gateway.ingress.asgi import Application
+from trunkline_gateway.ingress.limits import Limits
 from trunkline_gateway.ingress.listener import Listener
-from trunkline_gateway.ingress.protocol import Limits
+from trunkline_gateway.timers import Timers
 
 QUICK = Limits(head_seconds=0.4, linger_seconds=0.5)
 
@@ -42,29 +43,32 @@ class Handler:
             self.bodies.append(await body.read(1 << 20))
         match head.path:
             case "/stream":
-                await responder.start(200, [(b"content-type", b"text/plain")])
+                await responder.start(200, Block([(b"content-type", b"text/plain")]), [])
                 for _ in range(3):
                     await responder.write(b"x")
                     await asyncio.sleep(0.1)
                 await responder.finish(b"y")
             case "/abort" | "/abort-sized":
                 sized = [(b"content-length", b"100")] if head.path == "/abort-sized" else []
-                await responder.start(200, sized)
+                await responder.start(200, NO_HEADERS, sized)
                 await responder.write(b"partial")
                 await responder.abort()
             case "/wait":
-                await asyncio.wait([responder.disconnected], timeout=5)
-                self.gone.append(head.path) if responder.disconnected.done() else None
+                gone = asyncio.Event()
+                responder.watch(gone.set)
+                async with asyncio.timeout(5):
+                    await gone.wait()
+                self.gone.append(head.path)
             case "/flood":
-                await responder.start(200, [])
+                self.written = 0
+                await responder.start(200, NO_HEADERS, [])
                 while self.written < 24 << 20:
                     await responder.write(b"z" * 65_536)
                     self.written += 65_536
                 await responder.finish()
             case _:
                 text = f"{head.method} {head.path} {len(self.bodies[-1]) if self.bodies else 0}".encode()
-                await responder.start(200, [(b"content-length", b"%d" % len(text))])
-                await responder.finish(text)
+                await responder.answer(200, NO_HEADERS, [], text)
 
 
 @pytest.fixture(scope="module")
@@ -72,15 +76,25 @@ def handler() -> Handler:
     return Handler()
 
 
-@pytest.fixture(scope="module")
-def port(handler: Handler) -> Iterator[int]:
+@pytest.fixture(scope="module", params=["hot", "through ASGI"])
+def port(handler: Handler, request: pytest.FixtureRequest) -> Iterator[int]:
     @asynccontextmanager
     async def listening() -> AsyncIterator[int]:
-        app = Application(handler, rest.application())
-        listener = Listener(app, host="127.0.0.1", port=0, limits=QUICK, keep_alive_seconds=1, grace_seconds=1)
+        timers = Timers(asyncio.get_running_loop())
+        listener = Listener(
+            Application(handler, rest.application()),
+            handler=handler if request.param == "hot" else None,
+            host="127.0.0.1",
+            port=0,
+            timers=timers,
+            limits=QUICK,
+            keep_alive_seconds=1,
+            grace_seconds=1,
+        )
         await listener.start()
         yield listener.port
         await listener.stop()
+        timers.close()
 
     with served(listening) as (number, _):
         yield number
@@ -185,6 +199,14 @@ def test_a_head_over_64_kib_is_431(raw: Raw, port: int) -> None:
     assert raw.closed_within(3)
     with connect(port) as other:
         assert other.get(f"/{'a' * 70_000}").answer().status == 431
+
+
+def test_a_head_over_64_kib_is_431_also_in_parts(raw: Raw) -> None:
+    raw.send(f"GET /x HTTP/1.1\r\n{HOST}")
+    for name in "abc":
+        raw.send(f"{name}: {name * 22_000}\r\n")
+        time.sleep(0.05)
+    assert raw.send("\r\n").answer().status == 431
 
 
 def test_a_header_that_never_ends_is_431_long_before_the_memory_is(raw: Raw) -> None:

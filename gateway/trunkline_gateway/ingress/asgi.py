@@ -1,12 +1,13 @@
 """Drives the request handler as a plain ASGI application; what the handler does not serve goes on to another one."""
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
-from trunkline_gateway import errors
-from trunkline_gateway.http import Body, ClientGoneError, Head, Headers, Responder
-from trunkline_gateway.ingress import request_ids
+from trunkline_gateway.http import Block, Body, ClientGoneError, Head, Headers, Responder
+from trunkline_gateway.ingress import refusals, request_ids
+from trunkline_gateway.ingress.limits import BODY_IDLE_SECONDS
 
 if TYPE_CHECKING:
     from uvicorn._types import (
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
         HTTPScope,
         Scope,
     )
-
-BODY_IDLE_SECONDS: Final = 60.0
-"""How long a client may be silent in the middle of its body."""
 
 
 class Handler(Protocol):
@@ -104,7 +102,7 @@ class _Body:
     async def read(self, limit: int) -> bytes:
         declared = self._head.get(b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > limit:
-            raise _too_large(limit)
+            raise refusals.body_too_large(limit)
         parts: list[bytes] = []
         size = 0
         while not self.complete:
@@ -114,7 +112,7 @@ class _Body:
             part = event.get("body", b"")
             size += len(part)
             if size > limit:
-                raise _too_large(limit)
+                raise refusals.body_too_large(limit)
             parts.append(part)
             self.complete = not event.get("more_body", False)
         return b"".join(parts)
@@ -124,12 +122,7 @@ class _Body:
             async with asyncio.timeout(BODY_IDLE_SECONDS):
                 return await self._receive()
         except TimeoutError:
-            message = f"Nothing of the request's body arrived for {BODY_IDLE_SECONDS:g} seconds."
-            raise errors.InvalidRequestError(message, status=408, code="request_timeout") from None
-
-
-def _too_large(limit: int) -> errors.BodyTooLargeError:
-    return errors.BodyTooLargeError(f"The request's body is over the limit of {limit} bytes.")
+            raise refusals.request_timeout(BODY_IDLE_SECONDS) from None
 
 
 class _Responder:
@@ -137,57 +130,67 @@ class _Responder:
         self._body = body
         self._receive = receive
         self._send = send
-        self._started = False
-        self._finished = False
-        self._gone: asyncio.Future[None] | None = None
+        self._gone: Callable[[], None] | None = None
+        self._lost = False
         self._listener: asyncio.Task[None] | None = None
+        self.started = False
+        self.complete = False
         self.aborted = False
 
-    @property
-    def disconnected(self) -> "asyncio.Future[None]":
-        # Made when somebody asks: answers that are ready at once need no listener. Nobody asks before the body is
-        # read, since listening means taking what is left of it.
-        if self._gone is None:
-            self._gone = asyncio.get_running_loop().create_future()
-            self._listener = asyncio.create_task(self._listen(self._gone))
-        return self._gone
+    def watch(self, gone: Callable[[], None] | None) -> None:
+        self._gone = None
+        if gone is None or self.complete:
+            return
+        if self._lost:
+            gone()
+            return
+        self._gone = gone
+        # Nobody watches before the body is read, since listening means taking what is left of it.
+        if self._listener is None:
+            self._listener = asyncio.create_task(self._listen())
 
-    @property
-    def started(self) -> bool:
-        return self._started
-
-    async def _listen(self, gone: "asyncio.Future[None]") -> None:
+    async def _listen(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         # A server says the same once the answer is complete.
-        if not self._finished and not gone.done():
-            gone.set_result(None)
+        if not self.complete:
+            self._lost = True
+            gone, self._gone = self._gone, None
+            if gone is not None:
+                gone()
 
     def dismiss(self) -> None:
         """The request is over."""
+        self._gone = None
         if self._listener is not None:
             self._listener.cancel()
 
-    async def start(self, status: int, headers: Headers) -> None:
-        self._started = True
-        sent = list(headers)
+    async def answer(self, status: int, block: Block, headers: Headers, body: bytes) -> None:
+        await self.start(status, block, (*headers, (b"content-length", b"%d" % len(body))))
+        await self.finish(body)
+
+    async def start(self, status: int, block: Block, headers: Headers) -> None:
+        self.started = True
+        sent = [*block.pairs, *headers]
         if self._body.awaits_continue:
             # The body will not be asked for any more; whether it comes all the same cannot be known.
             sent.append((b"connection", b"close"))
         await self._send({"type": "http.response.start", "status": status, "headers": sent, "trailers": False})
 
     async def write(self, data: bytes) -> None:
-        if self._gone is not None and self._gone.done():
+        if self._lost:
             raise ClientGoneError
         if data:
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
-            if self._gone is not None and self._gone.done():
+            if self._lost:
                 raise ClientGoneError
 
     async def finish(self, data: bytes = b"") -> None:
-        self._finished = True
+        self.complete = True
+        self._gone = None
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
 
     async def abort(self) -> None:
-        self._finished = True
+        self.complete = True
+        self._gone = None
         self.aborted = True

@@ -12,13 +12,26 @@ import uvicorn
 from uvicorn._types import ASGI3Application
 
 from trunkline_gateway.ingress import protocol
+from trunkline_gateway.ingress.asgi import Handler
+from trunkline_gateway.ingress.limits import Limits, Refused
+from trunkline_gateway.ingress.wiring import Wiring
+from trunkline_gateway.timers import Timers
 
 KEEP_ALIVE_SECONDS: Final = 75
 """More than the idle time that load balancers and SDKs keep connections for, so that they close first."""
 
 
 class Listener:
-    """One port and what is served there."""
+    """One port and what is served there.
+
+    Args:
+        app: Gets what ``handler`` does not serve.
+        handler: Driven straight from the parser for the paths that it serves.
+        timers: Those of the loop that the listener will run in.
+        refused: Told of every request that is refused before it reaches anybody.
+        keep_alive_seconds: How long a connection may be idle between two requests.
+        grace_seconds: How long `stop` waits for requests that are being answered.
+    """
 
     def __init__(
         self,
@@ -26,8 +39,10 @@ class Listener:
         *,
         host: str,
         port: int,
-        refused: protocol.Refused = lambda _status, _code: None,
-        limits: protocol.Limits | None = None,
+        timers: Timers,
+        handler: Handler | None = None,
+        refused: Refused = lambda _status, _code: None,
+        limits: Limits | None = None,
         grace_seconds: float = 30.0,
         keep_alive_seconds: int = KEEP_ALIVE_SECONDS,
     ) -> None:
@@ -37,10 +52,11 @@ class Listener:
             OSError: The address cannot be bound.
         """
         self._socket = _bind(host, port)
+        wiring = Wiring(limits=limits or Limits(), refused=refused, handler=handler, timers=timers)
         self._server = _Server(
             uvicorn.Config(
                 app,
-                http=protocol.protocol_class(limits or protocol.Limits(), refused),
+                http=protocol.protocol_class(wiring),
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -1,31 +1,34 @@
-"""uvicorn's httptools protocol, made safe for a wire that means harm: bounds, timeouts, framing that has one reading.
+"""uvicorn's httptools protocol, made safe for a wire that means harm, and fast for the paths of the request handler.
 
-A request reaches the application only when its head is whole, bounded and unambiguous. Anything else gets an answer in
-OpenAI's error shape and a closed connection. What the parser (llhttp, strict) refuses by itself: Content-Length with
-Transfer-Encoding, repeated or malformed Content-Length, folded headers, bare CR or LF, bad chunk sizes, control
-characters. What is added here: a bound on the head and its time, one Host, one spelling of a chunked body, targets in
-origin form without dot segments, trailers that do not become headers, a bound on pipelining.
+A request reaches the handler or the application only when its head is whole, bounded and unambiguous (see ``head``).
+Anything else gets an answer in OpenAI's error shape and a closed connection. What the `Handler` serves it gets straight
+from the parser (``hot``); the rest goes on into ASGI as uvicorn does it (``cold``). Both kinds may be mixed on one
+connection: answers go out in the order of the requests, and none is begun before the one ahead of it is answered.
 
-Written against uvicorn 0.54.0, which is pinned.
+Written against uvicorn 0.54.0, which is pinned; its own tests of HTTP run against this (tests/contract).
 """
 
 import asyncio
 import logging
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar, Final, NamedTuple, TypeAlias, cast
+from collections import deque
+from typing import ClassVar, Final, TypeAlias, cast
 
 import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from trunkline_gateway import errors
-from trunkline_gateway.dialects.openai_chat import errors as openai_errors
-from trunkline_gateway.ingress import request_ids
+from trunkline_gateway.http import Head
+from trunkline_gateway.ingress import head as heads
+from trunkline_gateway.ingress import refusals, serving
 from trunkline_gateway.ingress.asgi import AnswerAbortedError
+from trunkline_gateway.ingress.cold import ColdRequest
+from trunkline_gateway.ingress.deadline import Deadline
+from trunkline_gateway.ingress.hot import HotRequest
+from trunkline_gateway.ingress.refusals import Refusal
+from trunkline_gateway.ingress.serving import Worker
+from trunkline_gateway.ingress.wiring import Wiring
 from trunkline_protocol import logs
 
 _logger = logging.getLogger(__name__)
@@ -42,71 +45,25 @@ _request_logger = logging.getLogger(f"{__name__}.application")
 _request_logger.setLevel(logging.WARNING)  # set, since uvicorn compares it for each connection
 _request_logger.addFilter(_worth_saying)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What a connection may take.
-
-    Attributes:
-        head_bytes: Request line and headers; also of the trailers of a chunked body.
-        headers: How many.
-        head_seconds: From the first byte of a head (or from the connection's start) to its end.
-        linger_seconds: How long the rest of a body is read and dropped once the request has its answer.
-        pipelined: Requests that wait behind the one being answered.
-    """
-
-    head_bytes: int = 64 * 1024
-    headers: int = 200
-    head_seconds: float = 10.0
-    linger_seconds: float = 30.0
-    pipelined: int = 64
-
-
-Refused: TypeAlias = Callable[[int, str], None]
-"""Told the status and the code of each refusal."""
-
-
-def protocol_class(limits: Limits, refused: Refused) -> type[HttpToolsProtocol]:
-    """Make the class to give to ``uvicorn.Config(http=…)``."""
-    return type("BoundedProtocol", (_Protocol,), {"wiring": _Wiring(limits, refused)})
-
-
-class _Wiring(NamedTuple):
-    limits: Limits
-    refused: Refused
-
-
 _IDLE, _HEAD, _BODY = range(3)
 
-_HOST: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
-_DOT_SEGMENT: Final = re.compile(rb"(?i)(?:^|/)(?:\.|%2e){1,2}(?=/|$)")
-_HOP_BY_HOP_UPGRADE: Final = frozenset({b"upgrade", b"http2-settings"})
+_NONE: Final[list[tuple[bytes, bytes]]] = []
+
+_LAST_WORDS_SECONDS: Final = 1.0
+"""How long a client that was refused may take to read the answer and close."""
+
+_METHODS: Final = {method.encode(): method for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
+
+_Request: TypeAlias = HotRequest | ColdRequest
 
 
-class _Refusal(Exception):  # noqa: N818  # not an error of ours: an answer
-    """Ends the parsing of a connection with this answer."""
-
-    def __init__(self, status: int, code: str, message: str, *headers: tuple[bytes, bytes]) -> None:
-        super().__init__(code)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.headers = headers
-
-    def encode(self) -> bytes:
-        """Write the whole answer."""
-        error = errors.InvalidRequestError(self.message, status=self.status, code=self.code)
-        body = openai_errors.render(error)
-        lines = [STATUS_LINE[self.status], b"content-type: application/json\r\n"]
-        lines.append(b"content-length: %d\r\nx-request-id: %s\r\n" % (len(body), request_ids.make().encode()))
-        lines.extend(b"%s: %s\r\n" % header for header in self.headers)
-        if not any(name == b"connection" for name, _ in self.headers):
-            lines.append(b"connection: close\r\n")
-        return b"".join([*lines, b"\r\n", body])
+def protocol_class(wiring: Wiring) -> type[HttpToolsProtocol]:
+    """Make the class to give to ``uvicorn.Config(http=…)``."""
+    return type("BoundedProtocol", (_Protocol,), {"wiring": wiring})
 
 
 class _Protocol(HttpToolsProtocol):
-    wiring: ClassVar[_Wiring]
+    wiring: ClassVar[Wiring]
 
     def __init__(
         self,
@@ -117,234 +74,361 @@ class _Protocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.logger = _request_logger
+        self.timers = self.wiring.timers
+        self.body_idle_seconds = self.wiring.limits.body_idle_seconds
         self._limits = self.wiring.limits
+        self._max_headers = self._limits.headers
+        self._peer = ""
+        # What the parser is in, and what it has handed out.
         self._state = _IDLE
-        self._head_bytes = 0  # of url and headers that the parser has handed out
-        self._head_fed = 0  # of data since the head began, for a header that never ends
-        self._header_count = 0
+        self._fed = 0  # of the data at hand
+        self._head_fed = 0  # of data since the head began, for a header that never ends; -1: it began in this data
+        self._silent_fed = 0  # of data within a body that held none of it: trailers, extensions of chunks
+        self._silent = True
         self._upgrading = False
-        self._active: RequestResponseCycle | None = None  # being answered; ``cycle`` is the newest
-        self._refusal: _Refusal | None = None
+        # Clients ask for the same again and again.
+        self._target: bytes | None = None
+        self._path = ""
+        self._query = b""
+        self._is_hot = False
+        self._host: bytes | None = None
+        # The requests: the one being answered, those behind it, and the one (any of them) whose body is coming.
+        self._current: _Request | None = None
+        self._waiting: deque[_Request | Refusal] = deque()
+        self._receiving: _Request | None = None
+        handler = self.wiring.handler
+        self._worker = None if handler is None else Worker(handler, self.wiring.load, self.loop, self.tasks)
+        # The end.
+        self._draining = False
         self._deaf = False  # the last answer is out; what still comes is dropped
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._linger_timer: asyncio.TimerHandle | None = None
+        self._hanging_up = False
+        self._deadline = Deadline(self.timers, self.loop.time, self._time_is_up)
 
     # ---- the connection ----
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
-        self._await_head()
+        self._peer = self.client[0] if self.client else ""
+        self._deadline.set(self._limits.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timers()
-        # uvicorn tells the newest request only; the one that is being answered may be another.
-        self.pipeline.clear()
-        if self._active is not None and not self._active.response_complete:
-            self._tell_gone(self._active)
-        super().connection_lost(exc)
+        self.connections.discard(self)
+        self._deadline.close()
+        self._deaf = True
+        self.flow.resume_writing()
+        self.parser = None  # type: ignore[assignment]  # as uvicorn's own: it holds the protocol
+        self._waiting.clear()
+        self._receiving = None
+        if self._worker is not None:
+            self._worker.close()
+        if exc is None:
+            self.transport.close()
+        if (current := self._current) is not None and not current.complete:
+            current.lose()
 
-    @staticmethod
-    def _tell_gone(cycle: RequestResponseCycle) -> None:
-        cycle.disconnected = True
-        cycle.message_event.set()
+    def shutdown(self) -> None:
+        """Answer what has been asked, and nothing more; see `Listener.stop`."""
+        self._draining = True
+        last = next((request for request in reversed(self._waiting) if not isinstance(request, Refusal)), None)
+        if (last := last or self._current) is not None:
+            last.keep_alive = False
+        elif self._deaf or self._state != _HEAD:
+            self.transport.close()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        self._active = cycle
-        super()._start_asgi_task(cycle, app)
+    def hang_up(self) -> None:
+        """Close once what is written is sent, or the client has had long enough to read it."""
+        self._deaf = True
+        self._hanging_up = True
+        if not self.transport.is_closing():
+            self._deadline.set(self._limits.linger_seconds)
+            self.transport.close()
+
+    def preface(self) -> bytes:
+        """What follows every status line."""
+        return self.wiring.preface(self.server_state.default_headers)
+
+    # ---- what arrives ----
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        self._unset_keepalive_if_required()
-        began_in_head = self._state == _HEAD
         try:
             self._feed(data)
-            if self._state == _HEAD:
-                self._head_fed += len(data) if began_in_head else 0
-                if self._head_fed > self._limits.head_bytes:
-                    self._head_too_large()
-        except _Refusal as refusal:
+            if self._state != _IDLE and not self._deaf:
+                self._bound_what_is_unfinished(len(data))
+        except Refusal as refusal:
             self._refuse(refusal)
-            return
         except httptools.HttpParserError as error:
             cause = error.__context__
-            if not isinstance(cause, _Refusal):
+            if not isinstance(cause, Refusal):
                 if isinstance(error, httptools.HttpParserCallbackError):
                     _logger.error("a request could not be taken", exc_info=cause or error)
-                cause = _Refusal(400, "bad_request", "The request is not valid HTTP/1.1, or can be read in two ways.")
+                cause = Refusal(400, "bad_request", "The request is not valid HTTP/1.1, or can be read in two ways.")
             self._refuse(cause)
-            return
-        if self._state == _HEAD:
-            self._await_head()
-        elif self._state == _IDLE and self.cycle is not None and self.cycle.response_complete and not self.pipeline:
-            # Line breaks between requests: they must not keep the connection open for ever.
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
 
     def _feed(self, data: bytes) -> None:
         while True:
+            self._fed = len(data)
             try:
                 self.parser.feed_data(data)
                 return
             except httptools.HttpParserUpgrade as upgrade:
                 # The parser takes what follows for another protocol. We stay with HTTP/1.1, as a server may, so the
                 # request is read again without the offer: clients that try h2c send a body right behind it.
-                data = self._head_without_upgrade() + data[cast("int", upgrade.args[0]) :]
+                again = heads.without_upgrade(self.parser.get_method(), self.url, self.headers)
+                data = again + data[cast("int", upgrade.args[0]) :]
                 self._upgrading = False
                 self.parser = httptools.HttpRequestParser(self)
                 self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
 
-    def _head_without_upgrade(self) -> bytes:
-        head = [self.parser.get_method(), b" ", self.url, b" HTTP/1.1\r\n"]
-        for name, value in self.headers:
-            if name == b"connection":
-                tokens = (token.strip() for token in value.split(b","))
-                value = b", ".join(token for token in tokens if token.lower() not in _HOP_BY_HOP_UPGRADE)  # noqa: PLW2901
-            if name not in _HOP_BY_HOP_UPGRADE:
-                head += [name, b": ", value, b"\r\n"]
-        return b"".join([*head, b"\r\n"])
+    def _bound_what_is_unfinished(self, fed: int) -> None:
+        if self._state == _HEAD:
+            if self._head_fed < 0:
+                self._head_fed = 0
+                # The first head has its time from the connection's start; one that is early, once its turn has come.
+                if self._target is not None and self._current is None:
+                    self._deadline.set(self._limits.head_seconds)
+            else:
+                self._head_fed += fed
+                if self._head_fed > self._limits.head_bytes:
+                    self._head_too_large()
+            return
+        self._silent_fed = self._silent_fed + fed if self._silent else 0
+        self._silent = True
+        if self._silent_fed > self._limits.head_bytes:
+            self._head_too_large()
+        # The message is not whole, so the handler gets to see its head: it may not want the body.
+        if (current := self._current) is self._receiving and isinstance(current, HotRequest) and not current.begun:
+            self._begin(current)
+
+    def _head_too_large(self) -> None:
+        raise Refusal(431, "head_too_large", f"The head of the request is over {self._limits.head_bytes} bytes.")
 
     # ---- the parser's callbacks ----
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
         self._state = _HEAD
-        self._head_bytes = 16  # method, version and the blanks of the request line
-        self._head_fed = 0
-        self._header_count = 0
+        self._head_fed = -1
+        self.url = b""
+        self.headers = []
 
     def on_url(self, url: bytes) -> None:
-        self._count(len(url))
-        super().on_url(url)
+        self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._header_count += 1
-        if self._header_count > self._limits.headers:
-            raise _Refusal(431, "too_many_headers", f"The request has more than {self._limits.headers} headers.")
-        self._count(len(name) + len(value) + 4)
-        if self._state == _HEAD:
-            super().on_header(name, value)
         # Trailers are dropped: what comes behind the body must not pass for an Authorization header.
+        if self._state == _HEAD:
+            self.headers.append((name.lower(), value))
+            if len(self.headers) > self._max_headers:
+                raise Refusal(431, "too_many_headers", f"The request has more than {self._max_headers} headers.")
 
     def on_headers_complete(self) -> None:
-        if self.parser.should_upgrade():
-            self._check_upgrade()
+        parser, headers, url = self.parser, self.headers, self.url
+        most = self._limits.head_bytes
+        if (self._fed > most or self._head_fed >= 0) and heads.size(url, headers) > most:
+            self._head_too_large()
+        method = parser.get_method()
+        version = parser.get_http_version()
+        if parser.should_upgrade():
+            self._check_upgrade(method, version)
             self._upgrading = True
             return
-        self._check_head()
-        if len(self.pipeline) >= self._limits.pipelined:
-            raise _Refusal(429, "too_many_pipelined_requests", "Too many requests wait on this connection.")
+        heads.check_version(version)
+        if url != self._target:
+            self._path, self._query = heads.split_target(url)
+            self._target = url
+            self._is_hot = self.wiring.handler is not None and self.wiring.handler.serves(self._path)
+        name = _METHODS.get(method) or method.decode("ascii")
+        head = Head(name, self._path, self._query, headers, self._peer)
+        first = head.first
+        if first.get(b"host") != self._host or self._host is None or len(first) != len(headers):
+            heads.check_host(headers, first, version)
+            self._host = first.get(b"host")
+        if b"transfer-encoding" in first:
+            heads.check_transfer_encoding(headers, version)
         self._state = _BODY
-        self._head_bytes = 0
-        self._header_count = 0
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-        super().on_headers_complete()
+        self._silent = False  # of this data, it cannot be told what came before the head
+        self._silent_fed = 0
+        self._deadline.clear()
+        if self._is_hot:
+            one_point_one = version == "1.1"
+            keep_alive = one_point_one and not self._draining and parser.should_keep_alive()
+            expect = first.get(b"expect") if one_point_one else None
+            withheld = expect is not None and expect.lower() == b"100-continue"
+            self.headers = _NONE  # the request's alone now
+            self._accept(HotRequest(self, head, keep_alive, not one_point_one, withheld))
+        else:
+            self._take_cold(url, headers)
+
+    def on_body(self, body: bytes) -> None:
+        self._silent = False
+        if self._receiving is not None:
+            self._receiving.feed(body)
 
     def on_message_complete(self) -> None:
         if self._upgrading:
             return
         self._state = _IDLE
-        if self._linger_timer is not None:
-            self._linger_timer.cancel()
-            self._linger_timer = None
-        super().on_message_complete()
+        request = self._receiving
+        self._receiving = None
+        if request is None:
+            return
+        request.end()
+        if self._current is request:
+            if isinstance(request, HotRequest):
+                if self.flow.read_paused:  # for its body's sake; only who reads sees the client leave
+                    self.flow.resume_reading()
+                if not request.begun:
+                    self._begin(request)
+        elif self._current is None:  # answered before its body was here
+            self._deadline.set(self.timeout_keep_alive)
 
-    def _count(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > self._limits.head_bytes:
-            self._head_too_large()
-
-    def _head_too_large(self) -> None:
-        raise _Refusal(431, "head_too_large", f"The head of the request is over {self._limits.head_bytes} bytes.")
-
-    def _check_upgrade(self) -> None:
-        if self.parser.get_method() == b"CONNECT":
-            raise _Refusal(400, "bad_request", "This is not a proxy: CONNECT is not served.")
+    def _check_upgrade(self, method: bytes, version: str) -> None:
+        if method == b"CONNECT":
+            raise Refusal(400, "bad_request", "This is not a proxy: CONNECT is not served.")
         if self._get_upgrade() == b"websocket":
             message = "WebSockets are not served here; send plain HTTP/1.1 requests."
             headers = (b"upgrade", b"HTTP/1.1"), (b"connection", b"upgrade, close")
-            raise _Refusal(426, "upgrade_required", message, *headers)
-        if self.parser.get_http_version() != "1.1":
-            raise _Refusal(400, "bad_request", "Only HTTP/1.1 can be upgraded.")
+            raise Refusal(426, "upgrade_required", message, *headers)
+        if version != "1.1":
+            raise Refusal(400, "bad_request", "Only HTTP/1.1 can be upgraded.")
 
-    def _check_head(self) -> None:
-        version = self.parser.get_http_version()
-        if version not in {"1.0", "1.1"}:
-            raise _Refusal(400, "bad_request", "Send the request as HTTP/1.1.")
-        if not self.url.startswith(b"/") or b"#" in self.url:
-            raise _Refusal(400, "bad_request", "The request target must be a path such as /v1/models.")
-        if _DOT_SEGMENT.search(self.url.partition(b"?")[0]):
-            raise _Refusal(400, "bad_request", "The path must not hold dot segments.")
-        hosts = [value for name, value in self.headers if name == b"host"]
-        if len(hosts) > 1 or (not hosts and version == "1.1") or not all(_HOST.fullmatch(host) for host in hosts):
-            raise _Refusal(400, "bad_request", "The request must have exactly one valid Host header.")
-        for name, value in self.headers:
-            if name == b"transfer-encoding" and (version == "1.0" or value.lower() != b"chunked"):
-                raise _Refusal(400, "bad_request", "The only Transfer-Encoding is chunked, in HTTP/1.1.")
+    # ---- one after the other ----
+
+    def _take_cold(self, url: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        super().on_message_begin()  # makes the scope, with a list of headers of its own
+        self.url = url
+        for name, value in headers:
+            super().on_header(name, value)
+        # uvicorn would line it up behind the request before; that is done below, for both kinds.
+        self.cycle = None  # type: ignore[assignment]  # as in a connection's first request
+        super().on_headers_complete()
+        if self._draining:
+            self.cycle.keep_alive = False
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        request = ColdRequest(cycle, app, self.flow)
+        self._accept(request)
+        if self._current is request:
+            self._begin(request)
+
+    def _accept(self, request: _Request) -> None:
+        if self._deaf:
+            return
+        if self._current is None:
+            self._current = request
+        elif len(self._waiting) < self._limits.pipelined:
+            self._waiting.append(request)
+            self.flow.pause_reading()
+        else:
+            raise Refusal(429, "too_many_pipelined_requests", "Too many requests wait on this connection.")
+        self._receiving = request
+
+    def _begin(self, request: _Request) -> None:
+        if isinstance(request, ColdRequest):
+            super()._start_asgi_task(request.cycle, request.app)
+            return
+        if 0 < self._limits.in_flight <= self.wiring.load.in_flight:
+            error = refusals.overloaded()
+            self._tell(error.status, error.code or "")
+            serving.send_error(request, error)
+        elif self._worker is not None:
+            self._worker.begin(request)
+
+    def answered(self, request: _Request) -> None:
+        """Go on with the next one, or end, or be idle."""
+        self.server_state.total_requests += 1
+        if request is not self._current:
+            return
+        if self.transport.is_closing():
+            self._deaf = self._hanging_up = True
+            self._deadline.set(self._limits.linger_seconds)
+            return
+        self._current = None
+        if not request.keep_alive:
+            self._waiting.clear()
+            if self._receiving is None:
+                self.hang_up()
+            else:
+                self._leave(self._limits.linger_seconds)
+        elif self._waiting:
+            following = self._waiting.popleft()
+            if not self._waiting:
+                self.flow.resume_reading()
+            if isinstance(following, Refusal):
+                self._end(following)
+            else:
+                self._current = following
+                self._begin(following)
+        else:
+            self.flow.resume_reading()
+            if self._state == _IDLE:
+                self._deadline.set(self.timeout_keep_alive)
+            elif self._state == _BODY:
+                # Answered before the body was read: drop the rest, so that the client gets to read the answer, but
+                # not for ever.
+                self._deadline.set(self._limits.linger_seconds)
+            else:
+                self._deadline.set(self._limits.head_seconds)
+
+    def on_response_complete(self) -> None:
+        """From uvicorn: the cycle has written its answer, and has closed the connection if it had to."""
+        if isinstance(self._current, ColdRequest):
+            self.answered(self._current)
 
     # ---- time ----
 
-    def _await_head(self) -> None:
-        if self._head_timer is None:
-            self._head_timer = self.loop.call_later(self._limits.head_seconds, self._head_is_late)
-
-    def _head_is_late(self) -> None:
-        self._head_timer = None
-        message = f"The head of the request was not complete within {self._limits.head_seconds:g} seconds."
-        self._refuse(_Refusal(408, "request_timeout", message))
-
-    def _stop_timers(self) -> None:
-        for timer in (self._head_timer, self._linger_timer):
-            if timer is not None:
-                timer.cancel()
-        self._head_timer = self._linger_timer = None
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if self._refusal is not None and self._active is not None and self._active.response_complete:
-            self._unset_keepalive_if_required()
-            self._end(self._refusal)
-        elif self._state == _BODY and self.cycle.response_complete and self._linger_timer is None:
-            # Answered before the body was read: drop the rest, so that the client gets to read the answer, but not
-            # for ever.
-            self._linger_timer = self.loop.call_later(self._limits.linger_seconds, self.transport.close)
+    def _time_is_up(self) -> None:
+        if self._hanging_up:
+            self.transport.abort()
+        elif self._deaf or self._state == _BODY or (self._state == _IDLE and self._target is not None):
+            self.hang_up()
+        else:
+            message = f"The head of the request was not complete within {self._limits.head_seconds:g} seconds."
+            self._refuse(Refusal(408, "request_timeout", message))
 
     # ---- refusing ----
 
-    def _refuse(self, refusal: _Refusal) -> None:
+    def _tell(self, status: int, code: str) -> None:
+        self.wiring.refused(status, code)
+        _logger.info("request refused: %s", code, extra=logs.fields(status=status))
+
+    def _refuse(self, refusal: Refusal) -> None:
         """Answer with ``refusal`` once everything before it is answered, and close."""
         if self._deaf or self.transport.is_closing():
             return
-        self._stop_timers()
         self._deaf = True
-        self.wiring.refused(refusal.status, refusal.code)
-        _logger.info("request refused: %s", refusal.code, extra=logs.fields(status=refusal.status))
-        if self._state == _BODY:
-            # The request whose body turned out to be broken is with the application already, or waits in line.
-            if self.pipeline and self.pipeline[0][0] is self.cycle:
-                self.pipeline.popleft()
-            elif self.cycle.response_started:
-                self.transport.close()
+        self._deadline.clear()
+        self._tell(refusal.status, refusal.code)
+        if (broken := self._receiving) is not None:
+            # The request whose body turned out to be broken is with the handler already, or waits in line.
+            self._receiving = None
+            if self._waiting and self._waiting[-1] is broken:
+                self._waiting.pop()
+            elif broken.started:
+                self.hang_up()
+                broken.lose()
                 return
             else:
-                self._tell_gone(self.cycle)
+                self._current = None
                 self._end(refusal)
+                broken.lose()
                 return
-        if self._active is not None and not self._active.response_complete:
-            self._refusal = refusal
-            self.flow.pause_reading()
-        else:
+        if self._current is None:
             self._end(refusal)
+        else:
+            self._waiting.append(refusal)
+            self.flow.pause_reading()
 
-    def _end(self, refusal: _Refusal) -> None:
-        """Send the answer and let the client read it: closing on unread data would reset the connection."""
-        if self.transport.is_closing():
-            return
+    def _end(self, refusal: Refusal) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(refusal.encode(self.preface()))
+            self._leave(_LAST_WORDS_SECONDS)
+
+    def _leave(self, seconds: float) -> None:
+        """Let the client read the answer: closing on unread data would reset the connection."""
+        self._deaf = True
         self.flow.resume_reading()
-        self.transport.write(refusal.encode())
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self.loop.call_later(1.0, self.transport.close)
+        self._deadline.set(min(seconds, _LAST_WORDS_SECONDS) if self._draining else seconds)

@@ -1,0 +1,68 @@
+"""Answers that the connection gives by itself, in OpenAI's error shape."""
+
+import math
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from trunkline_gateway import errors
+from trunkline_gateway.dialects.openai_chat import errors as openai_errors
+from trunkline_gateway.http import Headers
+from trunkline_gateway.ingress import request_ids
+
+
+class Refusal(Exception):  # noqa: N818  # not an error of ours: an answer
+    """Ends the parsing of a connection with this answer."""
+
+    def __init__(self, status: int, code: str, message: str, *headers: tuple[bytes, bytes]) -> None:
+        super().__init__(code)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = headers
+
+    def encode(self, preface: bytes) -> bytes:
+        """Write the whole answer; ``preface`` follows the status line."""
+        error = errors.InvalidRequestError(self.message, status=self.status, code=self.code)
+        body = openai_errors.render(error)
+        lines = [STATUS_LINE[self.status], preface, b"content-type: application/json\r\n"]
+        lines.append(b"content-length: %d\r\nx-request-id: %s\r\n" % (len(body), request_ids.make().encode()))
+        lines.extend(b"%s: %s\r\n" % header for header in self.headers)
+        if not any(name == b"connection" for name, _ in self.headers):
+            lines.append(b"connection: close\r\n")
+        return b"".join([*lines, b"\r\n", body])
+
+
+def overloaded() -> errors.GatewayError:
+    """Too much is going on already; the next moment may be better."""
+    message = "The gateway is answering as many requests as it may; try again soon."
+    return errors.GatewayError(message, status=503, code="overloaded", retry_after_seconds=1)
+
+
+def shutting_down() -> errors.GatewayError:
+    """The grace period is over, and nothing of an answer is out."""
+    message = "The gateway is shutting down and could not wait for the answer; try again."
+    return errors.GatewayError(message, status=503, code="shutting_down", retry_after_seconds=1)
+
+
+def internal_error() -> errors.GatewayError:
+    """The handler failed in a way that it should not."""
+    return errors.GatewayError("Something went wrong in the gateway.", code="internal_error")
+
+
+def request_timeout(seconds: float) -> errors.GatewayError:
+    """The body stopped coming."""
+    message = f"Nothing of the request's body arrived for {seconds:g} seconds."
+    return errors.InvalidRequestError(message, status=408, code="request_timeout")
+
+
+def body_too_large(limit: int) -> errors.GatewayError:
+    """The body is longer than ``limit`` bytes."""
+    return errors.BodyTooLargeError(f"The request's body is over the limit of {limit} bytes.")
+
+
+def headers_of(error: errors.GatewayError, request_id: str) -> Headers:
+    """The headers of an answer to a request that was not refused but failed."""
+    headers = [(b"content-type", b"application/json"), (b"x-request-id", request_id.encode("ascii"))]
+    if error.retry_after_seconds is not None:
+        headers.append((b"retry-after", b"%d" % math.ceil(error.retry_after_seconds)))
+    return headers

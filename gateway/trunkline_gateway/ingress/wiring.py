@@ -1,0 +1,35 @@
+"""What the connections of one listener share."""
+
+from trunkline_gateway.http import encode
+from trunkline_gateway.ingress.asgi import Handler
+from trunkline_gateway.ingress.limits import Limits, Refused
+from trunkline_gateway.ingress.serving import Load
+from trunkline_gateway.timers import Timers
+
+
+class Wiring:
+    """See the module.
+
+    Attributes:
+        handler: None: everything goes on into ASGI.
+        timers: Those of the loop.
+        load: How busy the handler is.
+    """
+
+    __slots__ = ("_dated", "_preface", "handler", "limits", "load", "refused", "timers")
+
+    def __init__(self, *, limits: Limits, refused: Refused, handler: Handler | None, timers: Timers) -> None:
+        self.limits = limits
+        self.refused = refused
+        self.handler = handler
+        self.timers = timers
+        self.load = Load()
+        self._dated: list[tuple[bytes, bytes]] | None = None
+        self._preface = b""
+
+    def preface(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """Encode uvicorn's default headers, once for each list: it makes a new one each second."""
+        if headers is not self._dated:
+            self._preface = encode(headers)
+            self._dated = headers
+        return self._preface
