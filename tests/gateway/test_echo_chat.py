@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
 
-from trunkline_gateway.upstream.client import Endpoint, Request, Timeouts
+from trunkline_gateway.upstream.client import Endpoint, Request, RequestHead, Timeouts
 from trunkline_gateway.upstream.echo.client import EchoClient
 
 NOW = 1_800_000_000
@@ -18,7 +18,11 @@ ENDPOINT = Endpoint("", in_process=True)
 
 def make_request(body, path="/chat/completions", timeouts=None):
     raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-    return Request(ENDPOINT, path, [], raw, timeouts or Timeouts(connect=1, first_byte=1, stream_idle=1))
+    return Request(
+        RequestHead(ENDPOINT, "POST" if raw is not None else "GET", path, []),
+        raw,
+        timeouts or Timeouts(connect=1, first_byte=1, stream_idle=1),
+    )
 
 
 async def exchange(body, path="/chat/completions"):

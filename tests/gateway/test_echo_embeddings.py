@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types import CreateEmbeddingResponse
 
-from trunkline_gateway.upstream.client import Endpoint, Request, Timeouts
+from trunkline_gateway.upstream.client import Endpoint, Request, RequestHead, Timeouts
 from trunkline_gateway.upstream.echo import schema
 from trunkline_gateway.upstream.echo.client import EchoClient
 
 
 async def embed(given, **fields):
     body = json.dumps({"model": "echo", "input": given, **fields}).encode()
-    request = Request(Endpoint("", in_process=True), "/embeddings", [], body, Timeouts())
+    request = Request(RequestHead(Endpoint("", in_process=True), "POST", "/embeddings", []), body, Timeouts())
     response = await EchoClient(clock=lambda: 0.0).send(request)
     return response.status, await response.read()
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from trunkline_gateway import errors
-from trunkline_gateway.upstream.client import Endpoint, Request, Timeouts
+from trunkline_gateway.upstream.client import Endpoint, Request, RequestHead, Timeouts
 from trunkline_gateway.upstream.echo import behaviour
 from trunkline_gateway.upstream.echo.client import EchoClient
 
@@ -16,7 +16,9 @@ QUICK = Timeouts(connect=1, first_byte=0.3, stream_idle=0.3)
 
 def request(body, path="/chat/completions", timeouts=QUICK):
     raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-    return Request(Endpoint("", in_process=True), path, [], raw, timeouts)
+    return Request(
+        RequestHead(Endpoint("", in_process=True), "GET" if raw is None else "POST", path, []), raw, timeouts
+    )
 
 
 def chat(model="echo", text="one two three four", **fields):

@@ -2,7 +2,7 @@
 
 import json
 
-from trunkline_gateway.upstream.client import Endpoint, Request, Timeouts
+from trunkline_gateway.upstream.client import Endpoint, Request, RequestHead, Timeouts
 from trunkline_gateway.upstream.dispatch import DispatchClient
 from trunkline_gateway.upstream.echo.client import EchoClient
 
@@ -26,12 +26,12 @@ async def test_in_process_endpoints_go_to_echo_and_others_out():
     remote = Remote()
     client = DispatchClient(remote, EchoClient(clock=lambda: 0.0))
     body = json.dumps({"model": "echo", "input": "x"}).encode()
-    inside = Request(Endpoint("", in_process=True), "/embeddings", [], body, Timeouts())
-    outside = Request(Endpoint("https://example.com/v1"), "/embeddings", [], body, Timeouts())
+    inside = Request(RequestHead(Endpoint("", in_process=True), "POST", "/embeddings", []), body, Timeouts())
+    outside = Request(RequestHead(Endpoint("https://example.com/v1"), "POST", "/embeddings", []), body, Timeouts())
     assert (await client.send(inside)).status == 200
     assert await client.send(outside) == "a response"
     assert remote.sent == [outside]
-    await client.prune([outside.endpoint])
-    assert remote.pruned == [[outside.endpoint]]
+    await client.prune([outside.head.endpoint])
+    assert remote.pruned == [[outside.head.endpoint]]
     await client.close()
     assert remote.closed

@@ -1,130 +1,111 @@
-"""Every exception of the HTTP client has one of our names, and none of its text gets out."""
+"""Whatever the network raises has one of our names, a sentence of our own, and no secret behind it."""
 
-import inspect
+import socket
 import ssl
-import traceback
 
-import aiohttp
 import pytest
-from aiohttp import client_exceptions, http_exceptions
-from multidict import CIMultiDict, CIMultiDictProxy
-from yarl import URL
 
 from trunkline_gateway import errors
-from trunkline_gateway.upstream import failures
+from trunkline_gateway.upstream.client import Endpoint, Request, RequestHead, Timeouts
+from trunkline_gateway.upstream.http1 import dial, failures
+from trunkline_gateway.upstream.http1.parse import FramingError
 
-CONNECT, TIMEOUT, PROTOCOL = errors.UpstreamConnectError, errors.UpstreamTimeoutError, errors.UpstreamProtocolError
+CONNECT, PROTOCOL = errors.UpstreamConnectError, errors.UpstreamProtocolError
 
-# What each is before the head of an answer is complete. In a body a timeout stays one and the rest is a cut answer.
-EXPECTED = {
-    "ClientError": CONNECT,
-    "ClientConnectionError": CONNECT,
-    "ClientConnectionResetError": CONNECT,
-    "ClientOSError": CONNECT,
-    "ClientConnectorError": CONNECT,
-    "ClientConnectorDNSError": CONNECT,
-    "ClientConnectorSSLError": CONNECT,
-    "ClientConnectorCertificateError": CONNECT,
-    "ClientProxyConnectionError": CONNECT,
-    "ClientSSLError": CONNECT,
-    "UnixClientConnectorError": CONNECT,
-    "ServerConnectionError": CONNECT,
-    "ServerDisconnectedError": CONNECT,
-    "ServerFingerprintMismatch": CONNECT,
-    "ServerTimeoutError": TIMEOUT,
-    "ConnectionTimeoutError": TIMEOUT,
-    "SocketTimeoutError": TIMEOUT,
-    "ClientHttpProxyError": CONNECT,
-    "ClientResponseError": PROTOCOL,
-    "ContentTypeError": PROTOCOL,
-    "TooManyRedirects": PROTOCOL,
-    "WSServerHandshakeError": PROTOCOL,
-    "ClientPayloadError": PROTOCOL,
-    "UploadAbortedError": CONNECT,
-    "InvalidURL": CONNECT,
-    "InvalidUrlClientError": CONNECT,
-    "InvalidUrlRedirectClientError": CONNECT,
-    "NonHttpUrlClientError": CONNECT,
-    "NonHttpUrlRedirectClientError": CONNECT,
-    "RedirectClientError": CONNECT,
-    "HttpProcessingError": PROTOCOL,
-    "BadHttpMessage": PROTOCOL,
-    "BadHttpMethod": PROTOCOL,
-    "BadStatusLine": PROTOCOL,
-    "ContentEncodingError": PROTOCOL,
-    "ContentLengthError": PROTOCOL,
-    "DecompressSizeError": PROTOCOL,
-    "HttpBadRequest": PROTOCOL,
-    "InvalidHeader": PROTOCOL,
-    "InvalidURLError": PROTOCOL,
-    "LineTooLong": PROTOCOL,
-    "PayloadEncodingError": PROTOCOL,
-    "TransferEncodingError": PROTOCOL,
-}
-
-# Not raised by requests: they belong to WebSockets.
-ELSEWHERE = {"WSMessageTypeError"}
+NETWORK = [
+    ConnectionRefusedError(111, "canary"),
+    ConnectionResetError(104, "canary"),
+    BrokenPipeError(32, "canary"),
+    TimeoutError(110, "canary"),
+    socket.gaierror(-2, "canary"),
+    ssl.SSLError("canary"),
+    ssl.SSLCertVerificationError("canary"),
+    OSError("canary"),
+    UnicodeError("canary"),
+    ValueError("canary"),
+]
 
 
-def _exceptions():
-    return {
-        name: found
-        for module in (client_exceptions, http_exceptions)
-        for name, found in inspect.getmembers(module, inspect.isclass)
-        if issubclass(found, Exception) and found.__module__ == module.__name__ and name not in ELSEWHERE
-    }
+@pytest.mark.parametrize("failure", NETWORK, ids=lambda failure: type(failure).__name__)
+def test_no_connection_is_a_connect_error_whatever_the_reason(failure):
+    for mapped in (
+        failures.resolving(failure),
+        failures.connecting(failure, to_proxy=False),
+        failures.connecting(failure, to_proxy=True),
+        failures.securing(failure),
+        failures.tunnelling(failure),
+    ):
+        assert type(mapped) is CONNECT
+        assert not mapped.reused
+        assert mapped.message.endswith(".")
+        assert "canary" not in mapped.message
+        assert mapped.__cause__ is failure
 
 
-def test_every_exception_of_aiohttp_is_known():
-    assert set(_exceptions()) == set(EXPECTED)
+def test_the_sentence_says_which_step_failed():
+    refused = ConnectionRefusedError(111, "canary")
+    assert failures.connecting(refused, to_proxy=False).message == "The upstream could not be reached."
+    assert failures.connecting(refused, to_proxy=True).message == "The upstream's proxy could not be reached."
+    unknown = failures.connecting(socket.gaierror(-2, "x"), to_proxy=False)
+    assert unknown.message == "The upstream's name could not be resolved."
+    untrusted = failures.securing(ssl.SSLCertVerificationError("x"))
+    assert untrusted.message == "The upstream's certificate is not valid."
+    assert failures.securing(refused).message == "No TLS connection to the upstream could be made."
 
 
-@pytest.mark.parametrize("name", EXPECTED)
-def test_each_is_mapped(name):
-    kind = _exceptions()[name]
-    failure = kind.__new__(kind)
-    assert isinstance(failure, failures.CAUGHT)
-    assert type(failures.before_head(failure)) is EXPECTED[name]
-    in_body = TIMEOUT if EXPECTED[name] is TIMEOUT else PROTOCOL
-    assert type(failures.in_body(failure)) is in_body
+@pytest.mark.parametrize("how", [None, ConnectionResetError(104, "canary"), OSError("canary")])
+def test_a_lost_connection_is_named_by_what_had_come_of_the_answer(how):
+    nothing = failures.lost(how, received=False, in_body=False, reused=True)
+    assert type(nothing) is CONNECT
+    assert nothing.reused
+    some = failures.lost(how, received=True, in_body=False, reused=True)
+    assert type(some) is PROTOCOL
+    assert some.message == "The upstream's answer is not valid HTTP."
+    cut = failures.lost(how, received=True, in_body=True, reused=True)
+    assert type(cut) is PROTOCOL
+    assert cut.message == "The upstream's answer was cut short."
+
+
+def test_wrong_framing_is_a_protocol_error():
+    for in_body in (False, True):
+        assert type(failures.framing(FramingError("x"), in_body=in_body)) is PROTOCOL
+    switched = failures.framing(FramingError("x", switching=True), in_body=False)
+    assert switched.message == "The upstream switched to another protocol unasked."
+
+
+def test_neither_a_request_nor_a_route_shows_its_secrets():
+    endpoint = Endpoint("https://upstream.invalid", ca_pem="canary")
+    head = RequestHead(endpoint, "POST", "/", [(b"authorization", b"Bearer canary")])
+    request = Request(head, b"canary", Timeouts(), [(b"x", b"canary")])
+    assert "canary" not in repr(request)
+    for scheme in ("http", "https"):
+        through = Endpoint(f"{scheme}://upstream.invalid", proxy_url="http://u:canary@proxy.invalid")
+        shown = repr(dial.route(through))
+        assert "canary" not in shown
+        assert "dTpj" not in shown
 
 
 @pytest.mark.parametrize(
-    ("failure", "expected"),
-    [
-        (ConnectionRefusedError(111, "canary"), CONNECT),
-        (OSError("canary"), CONNECT),
-        (ssl.SSLError("canary"), CONNECT),
-        (TimeoutError("canary"), TIMEOUT),
-        (ValueError("canary"), CONNECT),
-        (RuntimeError("canary"), CONNECT),
-    ],
+    "url", ["", "//", "http://", "ftp://x", "https://x:99999", "https://x:y", "https://[::1", "https://canary@:1"]
 )
-def test_what_python_raises_is_mapped_too(failure, expected):
-    assert isinstance(failure, failures.CAUGHT)
-    mapped = failures.before_head(failure)
-    assert type(mapped) is expected
-    assert "canary" not in mapped.message
+def test_an_address_that_leads_nowhere_is_a_connect_error(url):
+    for endpoint in (Endpoint(url), Endpoint("https://upstream.invalid", proxy_url=url or "canary")):
+        with pytest.raises(CONNECT) as caught:
+            dial.route(endpoint)
+        assert "canary" not in caught.value.message
 
 
-def test_a_lost_connection_is_named_by_what_had_come_of_the_answer():
-    lost = aiohttp.ServerDisconnectedError()
-    assert failures.before_head(lost, reused=True).reused
-    assert type(failures.before_head(lost, received_bytes=1, reused=True)) is PROTOCOL
+def test_a_proxy_that_is_spoken_to_over_tls_is_refused():
+    with pytest.raises(CONNECT):
+        dial.route(Endpoint("https://upstream.invalid", proxy_url="https://proxy.invalid"))
 
 
-def test_messages_are_sentences_of_our_own():
-    for kind in _exceptions().values():
-        message = failures.before_head(kind.__new__(kind)).message
-        assert message.endswith(".")
-        assert "aiohttp" not in message
-
-
-def test_the_cause_of_a_failure_shows_neither_key_nor_address():
-    url = URL("https://canary.example/?key=canary")
-    info = aiohttp.RequestInfo(url, "POST", CIMultiDictProxy(CIMultiDict(authorization="canary")), url)
-    for failure in (aiohttp.ClientResponseError(info, (), message="bad"), aiohttp.InvalidURL(url)):
-        with pytest.raises(errors.UpstreamError) as caught:
-            raise failures.before_head(failure) from failures.cause_of(failure)
-        assert "canary" not in "".join(traceback.format_exception(caught.value))
-        assert "canary" not in repr(caught.value.__cause__)
+def test_a_route_names_the_peer_of_the_socket():
+    assert dial.route(Endpoint("http://a.test/v1")) == dial.Route("a.test", 80, False, b"", "", b"")
+    assert dial.route(Endpoint("https://[::1]:8443")) == dial.Route("::1", 8443, False, b"", "::1", b"")
+    plain = dial.route(Endpoint("http://a.test", proxy_url="http://u:p%40@proxy.test:3128"))
+    assert (plain.host, plain.port, plain.via_proxy, plain.tunnel) == ("proxy.test", 3128, True, b"")
+    assert plain.proxy_lines == b"proxy-authorization: Basic dTpwQA==\r\n"
+    tunnel = dial.route(Endpoint("https://[::1]", proxy_url="http://proxy.test"))
+    assert (tunnel.host, tunnel.port, tunnel.server_name) == ("proxy.test", 80, "::1")
+    assert tunnel.tunnel == b"CONNECT [::1]:443 HTTP/1.1\r\nhost: [::1]:443\r\n\r\n"

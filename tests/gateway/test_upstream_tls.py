@@ -9,8 +9,9 @@ import uvloop
 
 from harness import certificates
 from trunkline_gateway import errors
-from trunkline_gateway.upstream.aiohttp_client import AiohttpClient
-from trunkline_gateway.upstream.client import Endpoint, Request, Timeouts
+from trunkline_gateway.timers import Timers
+from trunkline_gateway.upstream.client import Endpoint, Request, RequestHead, Timeouts
+from trunkline_gateway.upstream.http1.client import Http1Client
 
 LOOPS = pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -30,6 +31,10 @@ def stranger(tmp_path_factory):
 def run(loop, test):
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(asyncio.wait_for(test, 20))
+
+
+def new_client():
+    return Http1Client(Timers(asyncio.get_running_loop(), tick_seconds=0.01))
 
 
 @contextlib.asynccontextmanager
@@ -53,7 +58,7 @@ async def serving(handle, certificate=None, newest=ssl.TLSVersion.TLSv1_3):
 
     timeouts = {"ssl_shutdown_timeout": 0.5} if context else {}
     server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=context, **timeouts)
-    client = AiohttpClient()
+    client = new_client()
     try:
         yield server.sockets[0].getsockname()[1], client, open_connections
     finally:
@@ -90,7 +95,7 @@ async def no_close_notify(writer):
 
 def get(url, *, ca=None, proxy=""):
     endpoint = Endpoint(url, proxy_url=proxy, ca_pem=ca.read_text() if ca else "")
-    return Request(endpoint, "/models", [(b"authorization", b"Bearer canary")], None, QUICK)
+    return Request(RequestHead(endpoint, "GET", "/models", [(b"authorization", b"Bearer canary")]), None, QUICK)
 
 
 async def whole(client, request):
@@ -140,9 +145,9 @@ def test_a_certificate_of_another_authority_or_name_is_refused(loop, certificate
 @LOOPS
 def test_a_ca_bundle_without_certificates_is_a_connect_error(loop):
     async def test():
-        client = AiohttpClient()
+        client = new_client()
         for pem in ("nonsense", "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n", "näh"):
-            request = Request(Endpoint("https://127.0.0.1:1", ca_pem=pem), "/", [], None, QUICK)
+            request = Request(RequestHead(Endpoint("https://127.0.0.1:1", ca_pem=pem), "GET", "/", []), None, QUICK)
             assert await refused(client, request) is errors.UpstreamConnectError
         await client.close()
 
@@ -172,7 +177,7 @@ def test_a_handshake_that_never_ends_is_a_timeout(loop):
 
         async with serving(handle) as (port, client, open_connections):
             endpoint = Endpoint(f"https://127.0.0.1:{port}")
-            request = Request(endpoint, "/", [], None, Timeouts(connect=0.3, first_byte=9))
+            request = Request(RequestHead(endpoint, "GET", "/", []), None, Timeouts(connect=0.3, first_byte=9))
             assert await refused(client, request) is errors.UpstreamTimeoutError
             await asyncio.sleep(0.1)
             assert not open_connections
@@ -252,9 +257,11 @@ def test_closing_an_answer_early_closes_the_socket_at_once_over_tls(loop, certif
 class Proxy:
     """A small proxy: CONNECT tunnels, absolute URLs are answered by itself."""
 
-    def __init__(self, status=b"200 Connection established"):
+    def __init__(self, status=b"200 Connection established", then=b"", before=b""):
         self.heads = []
         self._status = status
+        self._then = then
+        self._before = before
 
     async def __call__(self, reader, writer):
         while True:
@@ -263,7 +270,7 @@ class Proxy:
             if head.startswith(b"CONNECT "):
                 break
             writer.write(OK)
-        writer.write(b"HTTP/1.1 " + self._status + b"\r\n\r\n")
+        writer.write(self._before + b"HTTP/1.1 " + self._status + b"\r\n\r\n" + self._then)
         if not self._status.startswith(b"200"):
             return
         host, _, port = head.split(b" ")[1].decode().rpartition(":")
@@ -312,8 +319,9 @@ def test_http_goes_through_a_proxy_by_its_absolute_url(loop, monkeypatch):
         proxy = Proxy()
         async with serving(proxy) as (port, client, _):
             for _ in range(2):
-                request = get("http://upstream.invalid/v1", proxy=f"http://127.0.0.1:{port}")
+                request = get("http://upstream.invalid/v1", proxy=f"http://user:pass@127.0.0.1:{port}")
                 assert await whole(client, request) == b"ok"
+            assert all(b"\r\nproxy-authorization: Basic dXNlcjpwYXNz\r\n" in head for head in proxy.heads)
             assert [head.split(b"\r\n")[0] for head in proxy.heads] == [
                 b"GET http://upstream.invalid/v1/models HTTP/1.1"
             ] * 2
@@ -336,6 +344,93 @@ def test_a_proxy_that_refuses_or_is_not_there_is_a_connect_error(loop):
     run(loop, test())
 
 
+REFUSALS = {
+    "endless-head": Proxy(b"200 OK\r\nx: " + b"a" * 100_000),
+    "not-http": Proxy(before=b"SSH-2.0-OpenSSH\r\n"),
+    "talks-first": Proxy(then=b"\x15\x03\x01\x00\x02\x02\x28"),
+    "redirect": Proxy(b"302 Found\r\nlocation: http://elsewhere.invalid"),
+    "server-error": Proxy(b"502 Bad Gateway\r\ncontent-length: 0"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+@LOOPS
+def test_a_proxy_that_does_not_open_a_tunnel_is_a_connect_error(loop, name):
+    async def test():
+        async def handle(reader, writer):
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"CONNECT ")
+            proxy = REFUSALS[name]
+            writer.write(proxy._before + b"HTTP/1.1 " + proxy._status + b"\r\n\r\n" + proxy._then)
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+
+        async with serving(handle) as (port, client, open_connections):
+            request = get("https://upstream.invalid", proxy=f"http://127.0.0.1:{port}")
+            assert await refused(client, request) is errors.UpstreamConnectError
+            await asyncio.sleep(0.05)
+            assert not open_connections
+
+    run(loop, test())
+
+
+@LOOPS
+def test_a_tunnel_may_be_announced_with_interim_answers_and_framing_that_means_nothing(loop, certificate):
+    async def test():
+        proxy = Proxy(b"200 OK\r\ncontent-length: 0", before=b"HTTP/1.1 102 Processing\r\n\r\n")
+        async with (
+            serving(answering(OK), certificate) as (port, client, _),
+            serving(proxy) as (proxy_port, _, _),
+        ):
+            request = get(f"https://localhost:{port}", ca=certificate.ca, proxy=f"http://127.0.0.1:{proxy_port}")
+            assert await whole(client, request) == b"ok"
+
+    run(loop, test())
+
+
+@LOOPS
+def test_a_large_body_goes_through_tls_in_both_directions(loop, certificate):
+    async def test():
+        body = bytes(range(256)) * 40_000
+        got = bytearray()
+
+        async def handle(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            got.extend(await reader.readexactly(len(body)))
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+            await writer.drain()
+
+        async with serving(handle, certificate) as (port, client, _):
+            endpoint = Endpoint(f"https://127.0.0.1:{port}", ca_pem=certificate.ca.read_text())
+            assert await whole(client, Request(RequestHead(endpoint, "POST", "/", []), body, QUICK)) == body
+            assert bytes(got) == body
+
+    run(loop, test())
+
+
+@LOOPS
+def test_cancelling_a_handshake_closes_the_socket_at_once(loop):
+    async def test():
+        asked, closed = asyncio.Event(), asyncio.Event()
+
+        async def handle(reader, writer):
+            await reader.readexactly(16)
+            asked.set()
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+            closed.set()
+
+        async with serving(handle) as (port, client, _):
+            sending = asyncio.ensure_future(client.send(get(f"https://127.0.0.1:{port}")))
+            await asked.wait()
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await sending
+            await asyncio.wait_for(closed.wait(), 1)
+
+    run(loop, test())
+
+
 @LOOPS
 def test_a_proxy_that_hangs_is_a_timeout(loop):
     async def test():
@@ -344,7 +439,7 @@ def test_a_proxy_that_hangs_is_a_timeout(loop):
 
         async with serving(handle) as (port, client, open_connections):
             endpoint = Endpoint("https://upstream.invalid", proxy_url=f"http://127.0.0.1:{port}")
-            request = Request(endpoint, "/", [], None, Timeouts(connect=0.3, first_byte=9))
+            request = Request(RequestHead(endpoint, "GET", "/", []), None, Timeouts(connect=0.3, first_byte=9))
             assert await refused(client, request) is errors.UpstreamTimeoutError
             await asyncio.sleep(0.1)
             assert not open_connections

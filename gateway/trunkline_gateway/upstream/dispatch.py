@@ -14,7 +14,7 @@ class DispatchClient:
 
     async def send(self, request: Request) -> Response:
         """See `Client.send`."""
-        client = self._in_process if request.endpoint.in_process else self._remote
+        client = self._in_process if request.head.endpoint.in_process else self._remote
         return await client.send(request)
 
     async def prune(self, endpoints: Collection[Endpoint]) -> None:

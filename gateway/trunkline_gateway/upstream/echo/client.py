@@ -51,7 +51,7 @@ class EchoClient:
         """Nothing to close."""
 
     def _answer(self, request: Request) -> script.Answer:
-        path = request.path.partition("?")[0]
+        path = request.head.path.partition("?")[0]
         if path not in ("/chat/completions", "/embeddings"):
             raise wire.RefusedError("Unknown request URL.", status=404, code="unknown_url")
         if request.body is None:

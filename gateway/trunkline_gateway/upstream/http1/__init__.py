@@ -1,0 +1,1 @@
+"""HTTP/1.1 to providers: sans-I/O parsing, connections, pools, dialling. RFC 9112."""
