@@ -19,6 +19,10 @@ class State(Protocol):
         """What ``/metrics`` renders."""
         ...
 
+    def settle(self) -> None:
+        """Account for every request that is over, so that what is rendered next knows of it."""
+        ...
+
     def unready_reason(self) -> str | None:
         """Why no traffic should come here, in a sentence; None: it may."""
         ...
@@ -33,6 +37,7 @@ def application(state: State) -> ASGI3Application:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     async def render_metrics() -> Response:
+        state.settle()
         return Response(await asyncio.to_thread(state.metrics.render), media_type=metrics.CONTENT_TYPE)
 
     async def live() -> Response:

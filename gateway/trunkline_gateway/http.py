@@ -105,6 +105,15 @@ class Responder(Protocol):
         """Send part of the body; returns when more would be taken (backpressure). Raises ClientGoneError."""
         ...
 
+    @property
+    def writable(self) -> bool:
+        """Whether `push` may be called: the answer is started, the client is there and has room for more."""
+        ...
+
+    def push(self, data: bytes) -> None:
+        """Send part of the body at once; only while ``writable``."""
+        ...
+
     async def finish(self, data: bytes = b"") -> None:
         """Send the rest and end the answer."""
         ...

@@ -18,6 +18,7 @@ class Settings:
         ca_file: CA bundle that the operator's certificate must stand on; None: the system's. Not for a Unix socket.
         token_file: Holds the ServiceAccount token shown to the operator; read again for each connection.
         state_dir: Where the last known good is kept, secrets included; None: nowhere.
+        max_in_flight: Requests that are answered at once; more get 503. 0: any number.
         connect_timeout_seconds: This and the next ones: defaults of every upstream request.
         total_timeout_seconds: Of a request with all its attempts.
         trusted_proxies: Peers whose ``X-Forwarded-For`` is believed.
@@ -32,6 +33,7 @@ class Settings:
     token_file: Path | None = None
     state_dir: Path | None = None
     max_body_bytes: int = 64 << 20
+    max_in_flight: int = 0
     connect_timeout_seconds: float = 3.0
     first_byte_timeout_seconds: float = 60.0
     stream_idle_timeout_seconds: float = 60.0

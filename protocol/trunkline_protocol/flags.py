@@ -85,6 +85,13 @@ def size(value: str) -> int:
     return int(match[1]) * _SIZE_UNITS[match[2]]
 
 
+def count(value: str) -> int:
+    """A whole number from 0."""
+    if not re.fullmatch(r"[0-9]{1,9}", value):
+        raise ValueError("is not a whole number from 0")
+    return int(value)
+
+
 def path(value: str) -> Path:
     """A path of the file system; ``~`` is the home directory."""
     return Path(text(value)).expanduser()

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from trunkline_gateway import errors
 from trunkline_gateway.dialects.openai_chat import request as openai_request
 from trunkline_gateway.exchange import Operation
 from trunkline_gateway.http import Block, ClientGoneError, Headers
@@ -149,6 +150,20 @@ class ScriptedResponse:
                 return step
         return b""
 
+    async def pump(self, sink: Callable[[bytes], bool]) -> None:
+        while data := await self.read_or_failure():
+            if isinstance(data, Exception):
+                self._steps = itertools.chain([data], self._steps)
+                return
+            if not sink(data):
+                return
+
+    async def read_or_failure(self) -> bytes | Exception:
+        try:
+            return await self.read()
+        except errors.UpstreamError as error:
+            return error
+
     async def close(self) -> None:
         self.closed_at = self.closed_at or now()
 
@@ -197,6 +212,9 @@ class ScriptedClient:
 
 class RecordingResponder:
     """Notes everything, with the time; ``slow`` seconds for each write."""
+
+    pushable = False
+    """Whether what is written may be pushed, too: a stream must be the same either way."""
 
     def __init__(self, slow: float = 0.0) -> None:
         self.status = 0
@@ -257,6 +275,16 @@ class RecordingResponder:
             self._busy = False
         if self.on_write is not None:
             await self.on_write(data)
+
+    @property
+    def writable(self) -> bool:
+        return self.pushable and not self._busy and not self._left and not self.slow and self.on_write is None
+
+    def push(self, data: bytes) -> None:
+        assert self.started
+        assert not self.finished
+        assert self.writable
+        self.writes.append((now(), data))
 
     async def finish(self, data: bytes = b"") -> None:
         if data:

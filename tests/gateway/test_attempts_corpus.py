@@ -11,6 +11,12 @@ from harness import corpus
 from trunkline_gateway import errors, sse
 from trunkline_gateway.routing import failures
 
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["written", "pushed"])
+def _pushable(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fakes.RecordingResponder, "pushable", request.param)
+
+
 RECORDED = [*corpus.recordings("chat"), *corpus.recordings("embeddings")]
 SUCCEEDED = [each for each in RECORDED if each.status == 200]
 REFUSED = [each for each in RECORDED if failures.kind_of(each.status) == "answer" and each.status != 200]

@@ -24,6 +24,12 @@ from gateway.fakes import (
 from trunkline_gateway import errors
 from trunkline_gateway.routing import attempts
 
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["written", "pushed"])
+def _pushable(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fakes.RecordingResponder, "pushable", request.param)
+
+
 GOOD = (ROLE, HELLO, WORLD, STOP, DONE)
 CUT = errors.UpstreamProtocolError("The upstream's answer was cut short.")
 SILENT = errors.UpstreamTimeoutError("The upstream stopped sending in the middle of its answer.")

@@ -129,7 +129,7 @@ async def read_all(answer):
 async def outcome(setup, answer):
     """What its reader sees, and whether the connection lives on."""
     try:
-        await answer.began
+        await answer.head()
     except errors.UpstreamError as failure:
         return (type(failure), failure.message)
     body = b""
@@ -172,7 +172,7 @@ async def test_a_small_answer_is_whole_at_once_and_its_connection_already_back()
     answer = setup.send()
     setup.connection.data_received(OK)
     assert setup.pool.take() is setup.connection
-    assert answer.began.done()
+    assert answer.begun
     assert await read_all(answer) == b"ok"
     await answer.close()
     assert not setup.wire.aborted
@@ -225,7 +225,7 @@ async def test_wrong_framing_right_after_the_head_leaves_head_and_bytes_to_read(
     setup = Setup()
     answer = setup.send()
     setup.connection.data_received(CHUNKED + b"2\r\nok\r\nnonsense\r\n")
-    await answer.began
+    await answer.head()
     assert await answer.read() == b"ok"
     for _ in range(2):
         with pytest.raises(errors.UpstreamProtocolError):
@@ -274,7 +274,7 @@ async def test_only_a_used_connection_that_is_lost_without_a_byte_may_be_replace
             setup.connection.data_received(first)
         setup.connection.connection_lost(how)
         with pytest.raises(expected) as caught:
-            await answer.began
+            await answer.head()
         assert getattr(caught.value, "reused", False) == (reused and not first)
 
 
@@ -286,7 +286,7 @@ async def test_a_timeout_is_not_a_lost_connection():
     answer = setup.send()
     setup.clock.advance(QUICK.first_byte + 0.1)
     with pytest.raises(errors.UpstreamTimeoutError):
-        await answer.began
+        await answer.head()
     assert setup.wire.aborted
 
 
@@ -294,7 +294,7 @@ async def test_a_request_on_a_connection_that_was_just_lost_is_a_connect_error()
     setup = Setup()
     setup.connection.connection_lost(None)
     with pytest.raises(errors.UpstreamConnectError) as caught:
-        await setup.send().began
+        await setup.send().head()
     assert not caught.value.reused
 
 
@@ -348,10 +348,10 @@ async def test_a_head_that_trickles_is_late_all_the_same():
     for _ in range(9):
         setup.clock.advance(1.0)
         setup.connection.data_received(b"x: y\r\n")
-    assert not answer.began.done()
+    assert not answer.begun
     setup.clock.advance(1.1)
     with pytest.raises(errors.UpstreamTimeoutError):
-        await answer.began
+        await answer.head()
 
 
 async def test_a_shorter_wait_is_not_hidden_by_the_timer_of_a_longer_one():
@@ -362,7 +362,7 @@ async def test_a_shorter_wait_is_not_hidden_by_the_timer_of_a_longer_one():
     short = setup.connection.send(HEAD, b"", Timeouts(first_byte=1.0))
     setup.clock.advance(1.1)
     with pytest.raises(errors.UpstreamTimeoutError):
-        await short.began
+        await short.head()
 
 
 async def test_requests_and_chunks_set_no_timers_of_their_own():
@@ -470,12 +470,12 @@ def played(parts, end):
         answer = setup.send()
         reading = asyncio.ensure_future(outcome(setup, answer))
         for part in parts:
-            if setup.wire.aborted or answer._ended:
+            if setup.wire.aborted or answer.complete:
                 break
             setup.connection.data_received(part)
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-        if not answer._ended:
+        if not answer.complete:
             setup.connection.connection_lost(end)
         return await asyncio.wait_for(reading, 5)
 

@@ -29,6 +29,7 @@ def test_every_flag_has_a_variable() -> None:
         TRUNKLINE_ADMIN_PORT="9999",
         TRUNKLINE_TRUSTED_PROXY="10.0.0.0/8,192.0.2.1",
         TRUNKLINE_MAX_BODY_BYTES="1MiB",
+        TRUNKLINE_MAX_IN_FLIGHT="500",
         TRUNKLINE_STATE_DIR="/var/run/trunkline",
         TRUNKLINE_CONNECT_TIMEOUT="500ms",
         TRUNKLINE_TOTAL_TIMEOUT="90",
@@ -37,7 +38,7 @@ def test_every_flag_has_a_variable() -> None:
     assert found.operator == "unix:/run/operator.sock"
     assert found.admin_port == 9999
     assert found.trusted_proxies == (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("192.0.2.1"))
-    assert found.max_body_bytes == 1 << 20
+    assert (found.max_body_bytes, found.max_in_flight) == (1 << 20, 500)
     assert found.state_dir == Path("/var/run/trunkline")
     assert (found.connect_timeout_seconds, found.total_timeout_seconds) == (0.5, 90)
     assert found.node_name == "gw-1"

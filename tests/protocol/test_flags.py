@@ -51,6 +51,7 @@ def test_an_empty_variable_and_one_that_kubernetes_makes_for_a_service_are_not_s
         (flags.duration, "500ms", timedelta(milliseconds=500)),
         (flags.size, "64MiB", 64 << 20),
         (flags.size, "1048576", 1 << 20),
+        (flags.count, "10000", 10_000),
         (flags.address, "operator.trunkline:8443", ("operator.trunkline", 8443)),
         (flags.address, "[::1]:8443", ("::1", 8443)),
         (flags.object_name, "system/gateway", ("system", "gateway")),

@@ -185,6 +185,13 @@ class _Responder:
             if self._lost:
                 raise ClientGoneError
 
+    @property
+    def writable(self) -> bool:
+        return False  # nothing can be sent through ASGI without waiting
+
+    def push(self, data: bytes) -> None:
+        raise RuntimeError("nothing can be sent through ASGI without waiting")
+
     async def finish(self, data: bytes = b"") -> None:
         self.complete = True
         self._gone = None

@@ -285,6 +285,15 @@ class HotRequest:
             if self._lost:
                 raise ClientGoneError
 
+    @property
+    def writable(self) -> bool:
+        """See `http.Responder`."""
+        return not (self._lost or self._connection.flow.write_paused)
+
+    def push(self, data: bytes) -> None:
+        """See `http.Responder`."""
+        self._write(data, b"")
+
     async def finish(self, data: bytes = b"") -> None:
         """See `http.Responder`. Nothing happens if the client has gone."""
         flow = self._connection.flow

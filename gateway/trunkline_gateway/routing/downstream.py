@@ -45,7 +45,6 @@ class Downstream:
         self._group = group
         self._settings = settings
         self._timers = timers
-        self._loop = asyncio.get_running_loop()
         self._timer: Timer | None = None
         self._beat: asyncio.Task[None] | None = None
         self._writing = False
@@ -53,7 +52,7 @@ class Downstream:
 
     def watch(self) -> None:
         """From now on, silence is filled with keep-alives: the client has asked for a stream."""
-        self._last = self._loop.time() + self._settings.open_seconds - self._settings.keep_alive_seconds
+        self._last = self._timers.time() + self._settings.open_seconds - self._settings.keep_alive_seconds
         self._timer = self._timers.after(self._settings.open_seconds, self._wake)
 
     async def settle(self) -> State:
@@ -93,6 +92,16 @@ class Downstream:
             await self._responder.write(data)
         finally:
             self._written()
+
+    @property
+    def writable(self) -> bool:
+        """Whether `push` may be called."""
+        return self.state == "committed" and self._responder.writable
+
+    def push(self, data: bytes) -> None:
+        """More of a committed answer, at once."""
+        self._responder.push(data)
+        self._last = self._timers.time()
 
     async def finish(self, data: bytes = b"") -> None:
         """The end of a committed answer."""
@@ -146,7 +155,7 @@ class Downstream:
     # ---- keeping alive ----
 
     def _wake(self) -> None:
-        now = self._loop.time()
+        now = self._timers.time()
         due = self._last + self._settings.keep_alive_seconds
         if due > now:
             self._timer = self._timers.after(due - now, self._wake)
@@ -154,7 +163,7 @@ class Downstream:
             self._timer = self._timers.after(self._settings.keep_alive_seconds, self._wake)
         else:
             self._timer = None
-            self._beat = self._loop.create_task(self._keep_alive())
+            self._beat = self._timers.loop.create_task(self._keep_alive())
 
     async def _keep_alive(self) -> None:
         try:
@@ -166,7 +175,7 @@ class Downstream:
             await self._responder.write(sse.KEEP_ALIVE)
         except ClientGoneError:
             return  # whoever serves it finds out by itself
-        self._last = self._loop.time()
+        self._last = self._timers.time()
         self._timer = self._timers.after(self._settings.keep_alive_seconds, self._wake)
 
     def _stop_timer(self) -> None:
@@ -182,4 +191,4 @@ class Downstream:
 
     def _written(self) -> None:
         self._writing = False
-        self._last = self._loop.time()
+        self._last = self._timers.time()

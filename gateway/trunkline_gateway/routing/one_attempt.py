@@ -244,12 +244,15 @@ class OneAttempt:
         finally:
             if self._passes_on:
                 self._outcome.usage = answer.usage
+                if answer.error is not None:
+                    self._outcome.error = self._outcome.error or UPSTREAM_REFUSED
         if failure is None:
             await self._downstream.finish()
         return failure
 
     async def _pass_on(self, response: Response, answer: AnswerStream) -> Failure | None:
         """Until the end of the stream, or until it turns out to be a failure before it had content."""
+        pump = _Pump(answer, self._downstream)
         while True:
             data = await response.read()
             passed = answer.receive_data(data) if data else answer.receive_eof()
@@ -258,12 +261,14 @@ class OneAttempt:
                     self._status = answer.error.status
                     return self._failure(answer.error.status, answer.error.body)
                 passed = answer.commit()
-            if answer.error is not None:
-                self._outcome.error = UPSTREAM_REFUSED
             if passed or (answer.committed and not self._passes_on):
                 await self._write(response, passed)
             if not data:
                 return None
+            if not answer.done and self._downstream.writable:
+                await response.pump(pump.take)
+                if pump.failure is not None:
+                    raise pump.failure
             if answer.done:
                 await self._after_done(response)
                 return None
@@ -310,6 +315,33 @@ class OneAttempt:
 
     def _headers(self, content_type: bytes) -> Headers:
         return (attempts_header(self._number), (b"content-type", content_type))
+
+
+class _Pump:
+    """Passes on what comes of a committed stream, in the very call that brings it.
+
+    Attributes:
+        failure: Why the stream cannot go on.
+    """
+
+    __slots__ = ("_answer", "_downstream", "failure")
+
+    def __init__(self, answer: AnswerStream, downstream: Downstream) -> None:
+        self._answer = answer
+        self._downstream = downstream
+        self.failure: errors.UpstreamError | None = None
+
+    def take(self, data: bytes) -> bool:
+        """Pass ``data`` on; whether more may come this way."""
+        answer, downstream = self._answer, self._downstream
+        try:
+            passed = answer.receive_data(data)
+        except errors.UpstreamError as failure:
+            self.failure = failure
+            return False
+        if passed:
+            downstream.push(passed)
+        return not answer.done and downstream.writable
 
 
 def attempts_header(attempts: int) -> tuple[bytes, bytes]:

@@ -1,6 +1,6 @@
 """The one small interface between the attempt loop and whatever carries a request to a provider."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
@@ -109,8 +109,42 @@ class Response(Protocol):
         """
         ...
 
+    async def pump(self, sink: Callable[[bytes], bool]) -> None:
+        """Hand each piece of the body to ``sink`` as it comes, with no task between.
+
+        Returns when ``sink`` has said that it wants no more for now, when the body has ended or failed, or at once
+        because there is something to be read or nothing can be pumped: `read` goes on, and tells. ``sink`` must not
+        raise.
+        """
+        ...
+
     async def close(self) -> None:
         """Give the connection back when the body was read to its end; else close the socket at once."""
+        ...
+
+
+class PendingResponse(Response, Protocol):
+    """An answer to a request that is out; there need not be a head yet: ``status`` is 0 until then."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of it has come."""
+        ...
+
+    async def head(self) -> None:
+        """Wait for the head; raises what `Client.send` would."""
+        ...
+
+    def peek(self) -> bytes:
+        """What has come and was not read."""
+        ...
+
+    def notify(self, over: Callable[[], None] | None) -> None:
+        """Call ``over`` once when the answer is complete, has failed, or is longer than what is buffered of it."""
+        ...
+
+    def abandon(self) -> None:
+        """Close the socket at once, unless the answer is complete."""
         ...
 
 
@@ -136,6 +170,18 @@ class Client(Protocol):
 
 class PooledClient(Client, Protocol):
     """A client that keeps connections between requests."""
+
+    def start(self, request: Request) -> PendingResponse | None:
+        """Send on a connection that is there already; None where there is none, and nothing was sent.
+
+        Raises:
+            UpstreamConnectError: It cannot be sent at all.
+        """
+        ...
+
+    async def finish(self, request: Request, answer: PendingResponse) -> PendingResponse:
+        """Wait for the head of what `start` gave: the other half of `send`, which see."""
+        ...
 
     async def prune(self, endpoints: Collection[Endpoint]) -> None:
         """Close what is kept for endpoints that are not among these; requests in flight there run to their end."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from trunkline_gateway.upstream.client import Client, Endpoint, PooledClient, Request, Response
+from trunkline_gateway.upstream.client import Client, Endpoint, PendingResponse, PooledClient, Request, Response
 
 
 class DispatchClient:
@@ -16,6 +16,14 @@ class DispatchClient:
         """See `Client.send`."""
         client = self._in_process if request.head.endpoint.in_process else self._remote
         return await client.send(request)
+
+    def start(self, request: Request) -> PendingResponse | None:
+        """See `PooledClient.start`."""
+        return None if request.head.endpoint.in_process else self._remote.start(request)
+
+    async def finish(self, request: Request, answer: PendingResponse) -> PendingResponse:
+        """See `PooledClient.finish`."""
+        return await self._remote.finish(request, answer)
 
     async def prune(self, endpoints: Collection[Endpoint]) -> None:
         """See `PooledClient.prune`."""

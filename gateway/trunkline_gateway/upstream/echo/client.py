@@ -109,6 +109,9 @@ class EchoResponse:
                 await self._wait(step)
         return b""
 
+    async def pump(self, sink: Callable[[bytes], bool]) -> None:
+        """See `Response.pump`: nothing can be pumped."""
+
     async def close(self) -> None:
         """See `Response.close`; a read that waits ends with an error."""
         self._closed.set()

@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from trunkline_gateway import errors, http
 from trunkline_gateway.timers import Timers
-from trunkline_gateway.upstream.client import Endpoint, Request
+from trunkline_gateway.upstream.client import Endpoint, PendingResponse, Request
 from trunkline_gateway.upstream.http1 import dial, failures
 from trunkline_gateway.upstream.http1.answer import Answer
 from trunkline_gateway.upstream.http1.pool import Bounds, Pool
@@ -40,31 +40,47 @@ class Http1Client:
         self._system_trust: ssl.SSLContext | None = None
         self._closed = False
 
-    async def send(self, request: Request) -> Answer:
+    async def send(self, request: Request) -> PendingResponse:
         """See `Client.send`."""
+        answer: PendingResponse | None = self.start(request)
+        if answer is None:
+            answer = await self._dial_and_start(request)
+        return await self.finish(request, answer)
+
+    def start(self, request: Request) -> Answer | None:
+        """See `PooledClient.start`."""
         pool = self._pools.get(request.head.endpoint)
         if pool is None:
-            pool = self._new_pool(request.head.endpoint)
+            return None
         lines = self._lines(request, pool)
         connection = pool.take()
+        return None if connection is None else connection.send(lines, request.body, request.timeouts)
+
+    async def finish(self, request: Request, answer: PendingResponse) -> PendingResponse:
+        """See `PooledClient.finish`."""
         while True:
-            if connection is None:
-                connection = await pool.dial(request.timeouts.connect)
-                if self._closed:
-                    connection.abort()
-            answer = connection.send(lines, request.body, request.timeouts)
             try:
-                await answer.began
+                await answer.head()
             except errors.UpstreamConnectError as lost:
                 if not lost.reused:
                     raise
-                # The upstream closed an idle connection just as we used it. Others may be as stale: take a new one.
-                connection = None
             except BaseException:
                 answer.abandon()
                 raise
             else:
                 return answer
+            # The upstream closed an idle connection just as we used it. Others may be as stale: take a new one.
+            answer = await self._dial_and_start(request)
+
+    async def _dial_and_start(self, request: Request) -> Answer:
+        pool = self._pools.get(request.head.endpoint)
+        if pool is None:
+            pool = self._new_pool(request.head.endpoint)
+        lines = self._lines(request, pool)
+        connection = await pool.dial(request.timeouts.connect)
+        if self._closed:
+            connection.abort()
+        return connection.send(lines, request.body, request.timeouts)
 
     async def prune(self, endpoints: Collection[Endpoint]) -> None:
         """See `PooledClient.prune`. An endpoint that comes back is pooled again."""

@@ -1,6 +1,6 @@
 """One connection to an upstream: writes a request, reads its answer, and knows when it may serve another.
 
-- Only a request that got *no* byte of an answer on a connection that served before is sent again; see `Answer.began`.
+- Only a request that got *no* byte of an answer on a connection that served before is sent again; see `Http1Client.finish`.
 - Bytes on an idle connection close it: they would be taken for the answer to the next request.
 - A body that is ended by the connection's end is cut if that was a reset, or a TLS end without close-notify.
 - Whatever cannot be used again is aborted, never flushed: a stalled peer could keep a half-sent request for ever.
@@ -152,6 +152,7 @@ class Connection(asyncio.Protocol):
         elif answer.buffered_bytes > MAX_BUFFERED_BYTES and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
+            answer.tell()
 
     def eof_received(self) -> None:
         """The upstream will send no more."""
@@ -191,21 +192,18 @@ class Connection(asyncio.Protocol):
     def _end(self, answer: Answer) -> None:
         """The answer is complete: to the pool, even before it is read."""
         self._answer = None
-        answer.end()
         transport = self._transport
-        if transport is None:
-            return
-        if self._paused:
-            self._paused = False
-            transport.resume_reading()
-        # An answer to half a request leaves the other half on the wire.
-        if not self._parser.keep_alive or self._unsent is not None or transport.get_write_buffer_size():
-            self.abort()
-            return
-        self._reused = True
-        self.idle_since = self._last_seen
-        if not self._pool.give_back(self):
-            self.abort()
+        if transport is not None:
+            if self._paused:
+                self._paused = False
+                transport.resume_reading()
+            self._reused = True
+            self.idle_since = self._last_seen
+            # An answer to half a request leaves the other half on the wire.
+            whole = self._parser.keep_alive and self._unsent is None and not transport.get_write_buffer_size()
+            if not whole or not self._pool.give_back(self):
+                self.abort()
+        answer.end()
 
     def _fail(self, failure: errors.UpstreamError) -> None:
         answer, self._answer = self._answer, None
