@@ -8,13 +8,15 @@ BIN := .venv/bin
 PORT ?= 8080
 ADMIN_PORT ?= 9090
 DIR ?= manifests/quickstart
+REV ?= HEAD
 SOURCES := operator gateway protocol cli tests bench
 ARGS ?=
 
-.PHONY: help setup run test check lint format types imports generated crds proto lock golden bench clean
+.PHONY: help setup run test check lint format types imports generated crds proto lock golden clean \
+	bench bench-quick bench-check bench-record bench-diff bench-peers bench-idle bench-main-job soak profile
 
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/uv: bootstrap.txt
 	@test -n "$(PYTHON)" || { echo "Trunkline needs Python 3.11 or newer (python3 on the PATH, or make PYTHON=…)" >&2; exit 1; }
@@ -78,9 +80,38 @@ generated: crds proto ## Check that generated files are fresh
 golden: .venv/.dev ## Rewrite the golden files; review the diff like code
 	@$(BIN)/pytest --update-golden tests/operator -q
 
-bench: .venv/.dev ## Measure propagation, start-up and memory
+BENCH := PYTHONPATH=tests $(BIN)/python -m bench
+
+bench: .venv/.dev ## Measure the hot path against nginx: throughput, streams, TLS, latency, memory (ARGS=, see docs)
+	@$(BENCH) all $(ARGS)
+
+bench-quick: .venv/.dev ## Throughput and streams against nginx, in less than a minute
+	@$(BENCH) quick $(ARGS)
+
+bench-check: .venv/.dev ## The same, and fail under 0.85 of what bench/recorded.json says
+	@$(BENCH) check $(ARGS)
+
+bench-record: .venv/.dev ## Write bench/recorded.json
+	@$(BENCH) record $(ARGS)
+
+bench-diff: .venv/.dev ## The work tree against an earlier commit (REV=)
+	@$(BENCH) diff "$(REV)" $(ARGS)
+
+bench-peers: .venv/.dev ## LiteLLM and Portkey beside us; installs them under ~/.cache/trunkline
+	@$(BENCH) peers $(ARGS)
+
+bench-idle: .venv/.dev ## What 10,000 idle streams cost
+	@$(BENCH) idle $(ARGS)
+
+bench-main-job: .venv/.dev ## Measure propagation, start-up and memory with a real API server
 	@PYTHONPATH=tests $(BIN)/python bench/propagation.py --tls
 	@PYTHONPATH=tests $(BIN)/python bench/main_job.py $(ARGS)
+
+soak: .venv/.dev ## Ten minutes of mixed traffic: does memory stay flat? (ARGS="--minutes 2")
+	@$(BENCH) soak $(ARGS)
+
+profile: .venv/.dev ## Where the gateway's time goes under load; needs py-spy (ARGS="--py-spy PATH --kind stream")
+	@$(BENCH) profile $(ARGS)
 
 clean: ## Remove the virtual environment and caches
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

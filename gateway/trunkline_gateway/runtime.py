@@ -46,6 +46,7 @@ from trunkline_protocol.v1 import routing_pb2 as pb
 
 _logger = logging.getLogger(__name__)
 
+_COLLECT_AFTER_OBJECTS: Final = 20_000
 _RESTART_SECONDS: Final = 5.0
 _ADMIN_GRACE_SECONDS: Final = 1.0
 
@@ -327,6 +328,8 @@ async def freeze_when_ready(gateway: Gateway) -> None:
     await gateway.wait_ready()
     gc.collect()
     gc.freeze()
+    # Requests leave nothing behind that only a collection could find; the default looks for it every few of them.
+    gc.set_threshold(_COLLECT_AFTER_OBJECTS)
 
 
 def _wall() -> float:

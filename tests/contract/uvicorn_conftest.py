@@ -31,6 +31,9 @@ class AsgiHandler:
     def __init__(self, config: Any) -> None:
         self._config = config
 
+    def at_once(self, _head: object, _responder: object) -> bool:
+        return False
+
     def serves(self, _path: str) -> bool:
         return True
 

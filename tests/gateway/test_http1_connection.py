@@ -101,11 +101,18 @@ class Wire:
         self.aborted = True
 
 
+class Directly:
+    """An outbox that does not wait for the end of the turn."""
+
+    def write(self, transport, data):
+        transport.write(data)
+
+
 class Setup:
     def __init__(self, **bounds):
         self.clock = Clock()
         kept = {"idle_seconds": 60.0, "max_idle": 8, "max_age_seconds": 1000.0} | bounds
-        self.pool = Pool(self.clock, self.clock, Bounds(**kept), None, b"")
+        self.pool = Pool(self.clock, self.clock, Directly(), Bounds(**kept), None, b"")
         self.wire, self.connection = self.connect()
 
     def connect(self):

@@ -28,6 +28,9 @@ class Handler:
         self.head: Head | None = None
         self.raised: BaseException | None = None
 
+    def at_once(self, head: Head, responder: object) -> bool:
+        return False
+
     def serves(self, path: str) -> bool:
         return path != "/health"
 

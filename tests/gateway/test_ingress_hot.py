@@ -38,6 +38,9 @@ class Handler:
         self.raised: list[BaseException] = []
         self.events: list[str] = []
 
+    def at_once(self, head: Head, responder: object) -> bool:
+        return False
+
     def serves(self, path: str) -> bool:
         return path not in rest.PATHS
 

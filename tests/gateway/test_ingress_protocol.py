@@ -28,6 +28,9 @@ class Handler:
         self.gone: list[str] = []
         self.written = 0
 
+    def at_once(self, head: Head, responder: object) -> bool:
+        return False
+
     def serves(self, path: str) -> bool:
         return path not in rest.PATHS
 

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from trunkline_gateway.http import Block, Body, ClientGoneError, Head, Headers, Responder
 from trunkline_gateway.ingress import refusals, request_ids
 from trunkline_gateway.ingress.limits import BODY_IDLE_SECONDS
+from trunkline_gateway.ingress.shortcut import Direct
 
 if TYPE_CHECKING:
     from uvicorn._types import (
@@ -30,6 +31,10 @@ class Handler(Protocol):
 
     async def handle(self, head: Head, body: Body, responder: Responder) -> None:
         """Answer one request. Raises nothing but CancelledError."""
+        ...
+
+    def at_once(self, head: Head, responder: Direct) -> bool:
+        """Begin to answer a request that has arrived whole, without a task; False: it is for `handle`."""
         ...
 
 

@@ -7,11 +7,12 @@ from beginning to end. Errors have OpenAI's shape; every answer has an ``x-reque
 import asyncio
 import logging
 import math
+import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
 from trunkline_gateway import errors
@@ -21,15 +22,17 @@ from trunkline_gateway.dialects.openai_chat import request as openai_request
 from trunkline_gateway.http import NO_HEADERS, Body, ClientGoneError, Head, Responder
 from trunkline_gateway.ingress import request_ids, rest
 from trunkline_gateway.ingress.authenticate import authenticate
-from trunkline_gateway.routing import attempts, request_heads
+from trunkline_gateway.ingress.shortcut import Direct, Shortcut
+from trunkline_gateway.routing import attempts, request_heads, upstream_request
 from trunkline_gateway.routing.health import Health
 from trunkline_gateway.routing.resolve import resolve
 from trunkline_gateway.routing.snapshot import Key, Network, Snapshot
+from trunkline_gateway.routing.underway import Underway
 from trunkline_gateway.telemetry.exchange import CLIENT_GONE_STATUS, Exchange
 from trunkline_gateway.telemetry.ledger import Ledger
 from trunkline_gateway.telemetry.metrics import Metrics
 from trunkline_gateway.timers import Timers
-from trunkline_gateway.upstream.client import Client
+from trunkline_gateway.upstream.client import PooledClient
 from trunkline_protocol import logs
 
 _logger = logging.getLogger(__name__)
@@ -38,6 +41,8 @@ _JSON: Final = (b"content-type", b"application/json")
 
 _PARSED_AT_ONCE_BYTES: Final = 1 << 20
 """A longer body is parsed in a thread, so that it does not hold up everybody else."""
+
+_STREAM: Final = re.compile(rb'"stream"\s*:\s*t')
 
 _Endpoint: TypeAlias = Literal["chat", "embeddings", "models", "model"]
 
@@ -100,7 +105,7 @@ class Handler:
         self,
         *,
         table: Callable[[], Snapshot],
-        client: Client,
+        client: PooledClient,
         health: Health,
         metrics: Metrics,
         ledger: Ledger,
@@ -124,29 +129,63 @@ class Handler:
     async def handle(self, head: Head, body: Body, responder: Responder) -> None:
         """Answer one request, and account for it. Raises nothing but cancellation."""
         begun = time.monotonic()
-        exchange = Exchange(
-            request_id=request_ids.accept(head.first.get(b"x-request-id")), method=head.method, path=head.path
-        )
+        exchange = _exchange(head)
         self._metrics.began()
+        await self._see_through(self._answer(head, body, responder, exchange), responder, exchange, begun)
+
+    def at_once(self, head: Head, responder: Direct) -> bool:
+        """Serve a request by a `Shortcut`, if it is of the kind that one is for; else nothing has happened.
+
+        What is wrong with a request is not for it to say: `handle` looks again, and says it.
+        """
+        begun = time.monotonic()
+        found = _FIXED.get(head.path)
+        if found is None or head.method != "POST" or b"content-encoding" in head.first:
+            return False
+        operation = found.endpoint
+        if operation != "chat" and operation != "embeddings":  # twice as fast as a set
+            return False
+        sent = responder.arrived()
+        if len(sent) > min(self._policy.max_body_bytes, _PARSED_AT_ONCE_BYTES) or _asks_for_a_stream(sent):
+            return False
+        snapshot = self._table()
         try:
-            found = match(head.path)
-            if found is None:
-                raise _no_such_url(head)
-            endpoint = found.endpoint
-            if head.method not in _METHODS[endpoint]:
-                raise errors.MethodNotAllowedError(head.method, _METHODS[endpoint])
-            snapshot = self._table()
-            if not snapshot.version:
-                raise _not_ready()
             key = authenticate(head, snapshot, now=self._wall(), trusted_proxies=self._policy.trusted_proxies)
-            exchange.key = key.name
-            exchange.team = key.team
-            if endpoint == "chat" or endpoint == "embeddings":  # twice as fast as a set
-                await self._complete(endpoint, snapshot, key, head, body, responder, exchange)
-            elif endpoint == "models":
-                await _send_json(catalog.render_list(snapshot, key), responder, exchange)
-            else:
-                await _send_json(catalog.render_one(snapshot, key, found.model), responder, exchange)
+            request = openai_request.parse(sent, operation)
+            if request.stream:
+                return False
+            exchange = _exchange(head)
+            resolved = resolve(snapshot, key, request.model)
+            call = attempts.Call(request, resolved, exchange.request_id, request_heads.crossing(head.first))
+            order = attempts.plan_calmly(call, self._health)
+            if order is None:
+                return False
+            candidate = order.candidates[0]
+            sending = upstream_request.build(call, candidate, candidate.keys[0], self._policy.serving.timeouts)
+            answer = self._client.start(sending)
+        except errors.GatewayError:
+            return False
+        if answer is None:
+            return False
+        exchange.key = key.name
+        exchange.team = key.team
+        self._metrics.began()
+        Shortcut(responder, exchange, begun, call, order, sending, answer, self._timers, self._finish, self._resume)
+        return True
+
+    async def _resume(self, left: Shortcut) -> None:
+        """Go on where a shortcut has left off."""
+        elapsed = time.monotonic() - left.begun
+        underway = Underway(self._client, left.order, left.request, left.answer, elapsed)
+        work = self._attempt(left.call, left.responder, left.exchange, underway)
+        await self._see_through(work, left.responder, left.exchange, left.begun)
+
+    async def _see_through(
+        self, work: Coroutine[Any, Any, None], responder: Responder, exchange: Exchange, begun: float
+    ) -> None:
+        """Do ``work``; see that an answer comes of it, and that it is accounted for."""
+        try:
+            await work
         except (errors.AuthenticationError, errors.ForbiddenAddressError) as error:
             self._metrics.refused_key(error.code or "")
             await _refuse(error, responder, exchange)
@@ -158,11 +197,34 @@ class Handler:
             _logger.exception("a request failed", extra=logs.fields(request_id=exchange.request_id))
             await _give_up(responder, exchange)
         finally:
-            ended = exchange.ended_at = time.monotonic()
-            exchange.duration_seconds = ended - begun
             if exchange.client_gone and not exchange.status:
                 exchange.status = CLIENT_GONE_STATUS
-            self._ledger.add(exchange)
+            self._finish(exchange, begun)
+
+    def _finish(self, exchange: Exchange, begun: float) -> None:
+        ended = exchange.ended_at = time.monotonic()
+        exchange.duration_seconds = ended - begun
+        self._ledger.add(exchange)
+
+    async def _answer(self, head: Head, body: Body, responder: Responder, exchange: Exchange) -> None:
+        found = match(head.path)
+        if found is None:
+            raise _no_such_url(head)
+        endpoint = found.endpoint
+        if head.method not in _METHODS[endpoint]:
+            raise errors.MethodNotAllowedError(head.method, _METHODS[endpoint])
+        snapshot = self._table()
+        if not snapshot.version:
+            raise _not_ready()
+        key = authenticate(head, snapshot, now=self._wall(), trusted_proxies=self._policy.trusted_proxies)
+        exchange.key = key.name
+        exchange.team = key.team
+        if endpoint == "chat" or endpoint == "embeddings":
+            await self._complete(endpoint, snapshot, key, head, body, responder, exchange)
+        elif endpoint == "models":
+            await _send_json(catalog.render_list(snapshot, key), responder, exchange)
+        else:
+            await _send_json(catalog.render_one(snapshot, key, found.model), responder, exchange)
 
     async def _complete(
         self,
@@ -186,7 +248,12 @@ class Handler:
         del sent
         resolved = resolve(snapshot, key, request.model)
         call = attempts.Call(request, resolved, exchange.request_id, request_heads.crossing(head.first))
-        outcome = attempts.Outcome(group=resolved.group)
+        await self._attempt(call, responder, exchange, None)
+
+    async def _attempt(
+        self, call: attempts.Call, responder: Responder, exchange: Exchange, underway: Underway | None
+    ) -> None:
+        outcome = attempts.Outcome(group=call.resolved.group)
         try:
             await attempts.serve(
                 call,
@@ -196,9 +263,20 @@ class Handler:
                 timers=self._timers,
                 settings=self._policy.serving,
                 outcome=outcome,
+                underway=underway,
             )
         finally:
             _account(outcome, exchange)
+
+
+def _asks_for_a_stream(body: bytes) -> bool:
+    """Whether it does, or looks like it."""
+    return b'"stream"' in body and _STREAM.search(body) is not None
+
+
+def _exchange(head: Head) -> Exchange:
+    request_id = request_ids.accept(head.first.get(b"x-request-id"))
+    return Exchange(request_id=request_id, method=head.method, path=head.path)
 
 
 def _account(outcome: attempts.Outcome, exchange: Exchange) -> None:
@@ -212,11 +290,8 @@ def _account(outcome: attempts.Outcome, exchange: Exchange) -> None:
     exchange.truncated = outcome.truncated
     exchange.client_gone = outcome.client_gone
     exchange.error = outcome.error
-    if (usage := outcome.usage) is not None:
-        exchange.prompt_tokens = usage.prompt or 0
-        exchange.completion_tokens = usage.completion or 0
-        exchange.cached_tokens = usage.cached or 0
-        exchange.reasoning_tokens = usage.reasoning or 0
+    if outcome.usage is not None:
+        exchange.count(outcome.usage)
 
 
 # ---- answers that are not an upstream's ------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ tells the connection when the answer is complete. It is the ``Body`` and the ``R
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from trunkline_gateway.http import Block, ClientGoneError, Head, Headers, encode
 from trunkline_gateway.ingress import refusals
 from trunkline_gateway.ingress.deadline import Deadline
+from trunkline_gateway.outbox import Outbox
 from trunkline_gateway.timers import Timers
 
 _CHUNKED, _SIZED, _UNTIL_CLOSE, _BODILESS = range(4)
@@ -33,6 +34,7 @@ class Connection(Protocol):
     """What a request needs of the connection that it came on."""
 
     transport: asyncio.Transport
+    outbox: Outbox
     flow: FlowControl
     loop: asyncio.AbstractEventLoop
 
@@ -48,6 +50,10 @@ class Connection(Protocol):
 
     def preface(self) -> bytes:
         """What follows every status line: ``date``, encoded."""
+        ...
+
+    def go_on(self, request: "HotRequest", rest: Coroutine[Any, Any, None] | None) -> None:
+        """See `shortcut.Direct`."""
         ...
 
     def answered(self, request: "HotRequest") -> None:
@@ -87,6 +93,7 @@ class HotRequest:
         "begun",
         "complete",
         "ended",
+        "handed_over",
         "head",
         "keep_alive",
         "started",
@@ -112,6 +119,7 @@ class HotRequest:
         self._size = 0
         self._reader: asyncio.Future[None] | None = None
         self._gone: Callable[[], None] | None = None
+        self.handed_over: Callable[[], None] | None = None
 
     # ---- from the connection ----
 
@@ -178,7 +186,7 @@ class HotRequest:
         connection = self._connection
         if self._withheld:
             self._withheld = False
-            connection.transport.write(_CONTINUE)
+            connection.outbox.write(connection.transport, _CONTINUE)
         self._limit = limit
         self._reader = connection.loop.create_future()
         self._idle = Deadline(connection.timers, connection.loop.time, self._silent)
@@ -194,7 +202,18 @@ class HotRequest:
         if self._reader is not None and not self._reader.done():
             self._reader.set_exception(refusals.request_timeout(self._connection.body_idle_seconds))
 
+    def arrived(self) -> bytes:
+        """See `shortcut.Direct`."""
+        parts = self._parts
+        if len(parts) > 1:
+            parts[:] = [b"".join(parts)]
+        return parts[0] if parts else b""
+
     # ---- responder ----
+
+    def go_on(self, rest: Coroutine[Any, Any, None] | None) -> None:
+        """See `shortcut.Direct`."""
+        self._connection.go_on(self, rest)
 
     def watch(self, gone: Callable[[], None] | None) -> None:
         """See `http.Responder`."""
@@ -233,9 +252,9 @@ class HotRequest:
                 body = b""
         if len(body) <= _JOINED_BYTES:
             parts.append(body)
-            connection.transport.write(b"".join(parts))
+            connection.outbox.write(connection.transport, b"".join(parts))
         else:
-            connection.transport.writelines((b"".join(parts), body))
+            connection.outbox.write(connection.transport, (b"".join(parts), body))
         self._completed()
 
     async def start(self, status: int, block: Block, headers: Headers) -> None:
@@ -251,7 +270,7 @@ class HotRequest:
         if not self.keep_alive:
             parts.append(_CLOSE)
         parts.append(b"transfer-encoding: chunked\r\n\r\n" if framing == _CHUNKED else b"\r\n")
-        self._connection.transport.write(b"".join(parts))
+        self._connection.outbox.write(self._connection.transport, b"".join(parts))
 
     def _start(self) -> None:
         if self.started:
@@ -311,15 +330,15 @@ class HotRequest:
         """Write ``data``, framed; ``last_chunk`` goes behind it where there are chunks."""
         if not self.started or self.complete:
             raise RuntimeError("there is no answer that could go on")
-        transport, framing = self._connection.transport, self._framing
+        transport, outbox, framing = self._connection.transport, self._connection.outbox, self._framing
         if framing == _CHUNKED:
             size = len(data)
             if size > _JOINED_BYTES:
-                transport.writelines((b"%x\r\n" % size, data, b"\r\n" + last_chunk))
+                outbox.write(transport, (b"%x\r\n" % size, data, b"\r\n" + last_chunk))
             elif size:
-                transport.write(b"%x\r\n%b\r\n%b" % (size, data, last_chunk))
+                outbox.write(transport, b"%x\r\n%b\r\n%b" % (size, data, last_chunk))
             else:
-                transport.write(last_chunk)
+                outbox.write(transport, last_chunk)
             return
         if framing == _BODILESS:
             return
@@ -327,7 +346,7 @@ class HotRequest:
             if len(data) > self._left:
                 raise RuntimeError("the answer is longer than its Content-Length")
             self._left -= len(data)
-        transport.write(data)
+        outbox.write(transport, data)
 
     async def abort(self) -> None:
         """See `http.Responder`."""
@@ -345,6 +364,7 @@ class HotRequest:
         self._parts = []
         connection = self._connection
         if self.started and self._framing == _UNTIL_CLOSE:
+            connection.outbox.flush()
             # Only a reset says that this end is not the end of the answer.
             if (sock := connection.transport.get_extra_info("socket")) is not None:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)

@@ -11,7 +11,8 @@ Written against uvicorn 0.54.0, which is pinned; its own tests of HTTP run again
 import asyncio
 import logging
 from collections import deque
-from typing import ClassVar, Final, TypeAlias, cast
+from collections.abc import Coroutine
+from typing import Any, ClassVar, Final, TypeAlias, cast
 
 import httptools
 from uvicorn._types import ASGI3Application
@@ -75,6 +76,7 @@ class _Protocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.logger = _request_logger
         self.timers = self.wiring.timers
+        self.outbox = self.wiring.outbox
         self.body_idle_seconds = self.wiring.limits.body_idle_seconds
         self._limits = self.wiring.limits
         self._max_headers = self._limits.headers
@@ -129,6 +131,9 @@ class _Protocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Answer what has been asked, and nothing more; see `Listener.stop`."""
         self._draining = True
+        self.outbox.flush()
+        if isinstance(self._current, HotRequest) and self._current.handed_over is not None:
+            self._current.handed_over()
         last = next((request for request in reversed(self._waiting) if not isinstance(request, Refusal)), None)
         if (last := last or self._current) is not None:
             last.keep_alive = False
@@ -139,6 +144,7 @@ class _Protocol(HttpToolsProtocol):
         """Close once what is written is sent, or the client has had long enough to read it."""
         self._deaf = True
         self._hanging_up = True
+        self.outbox.flush()
         if not self.transport.is_closing():
             self._deadline.set(self._limits.linger_seconds)
             self.transport.close()
@@ -326,6 +332,7 @@ class _Protocol(HttpToolsProtocol):
 
     def _begin(self, request: _Request) -> None:
         if isinstance(request, ColdRequest):
+            self.outbox.flush()
             super()._start_asgi_task(request.cycle, request.app)
             return
         if 0 < self._limits.in_flight <= self.wiring.load.in_flight:
@@ -334,6 +341,11 @@ class _Protocol(HttpToolsProtocol):
             serving.send_error(request, error)
         elif self._worker is not None:
             self._worker.begin(request)
+
+    def go_on(self, request: HotRequest, rest: Coroutine[Any, Any, None] | None) -> None:
+        """See `shortcut.Direct`."""
+        if self._worker is not None:
+            self._worker.go_on(request, rest)
 
     def answered(self, request: _Request) -> None:
         """Go on with the next one, or end, or be idle."""
@@ -421,6 +433,7 @@ class _Protocol(HttpToolsProtocol):
             self.flow.pause_reading()
 
     def _end(self, refusal: Refusal) -> None:
+        self.outbox.flush()
         if not self.transport.is_closing():
             self.transport.write(refusal.encode(self.preface()))
             self._leave(_LAST_WORDS_SECONDS)
@@ -428,6 +441,7 @@ class _Protocol(HttpToolsProtocol):
     def _leave(self, seconds: float) -> None:
         """Let the client read the answer: closing on unread data would reset the connection."""
         self._deaf = True
+        self.outbox.flush()
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Coroutine
+from typing import Any
 
 from trunkline_gateway import errors
 from trunkline_gateway.dialects.openai_chat import errors as openai_errors
@@ -50,6 +52,16 @@ class Worker:
         """Have the handler answer ``request``, from the next turn of the loop on."""
         request.begun = True
         self._load.in_flight += 1
+        # Without keep-alive the connection may be the last of a server that is about to stop, which waits for tasks.
+        if request.ended and request.keep_alive:
+            try:
+                if self._handler.at_once(request.head, request):
+                    return
+            except Exception:
+                _logger.exception("the handler failed")
+                give_up(request, refusals.internal_error())
+                self._load.in_flight -= 1
+                return
         idle, task = self._idle, self._idle_task
         if idle is None or task is None or idle.done():
             self._tasks.add(self._loop.create_task(self._work(request)))
@@ -57,6 +69,15 @@ class Worker:
             self._tasks.add(task)
             self._idle = self._idle_task = None
             idle.set_result(request)
+
+    def go_on(self, request: HotRequest, rest: Coroutine[Any, Any, None] | None) -> None:
+        """See `shortcut.Direct`."""
+        if rest is None:
+            self._load.in_flight -= 1
+            return
+        task = self._loop.create_task(self._see_through(request, rest))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def close(self) -> None:
         """Wait for no further request."""
@@ -72,7 +93,7 @@ class Worker:
         del first
         try:
             while request is not None:
-                await self._serve(request)
+                await self._see_through(request, self._handler.handle(request.head, request, request))
                 request = None  # it may be large, and the next may be long in coming
                 self._tasks.discard(task)
                 if self._closed or self._idle is not None:
@@ -85,10 +106,10 @@ class Worker:
             if self._idle_task is task:
                 self._idle = self._idle_task = None
 
-    async def _serve(self, request: HotRequest) -> None:
+    async def _see_through(self, request: HotRequest, work: Coroutine[Any, Any, None]) -> None:
         """Let the handler answer; see that an answer or the end of the connection comes of it."""
         try:
-            await self._handler.handle(request.head, request, request)
+            await work
             if not request.complete and not request.lost:
                 _logger.error("the handler left a request without an answer")
                 give_up(request, refusals.internal_error())

@@ -4,6 +4,7 @@ from trunkline_gateway.http import encode
 from trunkline_gateway.ingress.asgi import Handler
 from trunkline_gateway.ingress.limits import Limits, Refused
 from trunkline_gateway.ingress.serving import Load
+from trunkline_gateway.outbox import Outbox
 from trunkline_gateway.timers import Timers
 
 
@@ -13,16 +14,18 @@ class Wiring:
     Attributes:
         handler: None: everything goes on into ASGI.
         timers: Those of the loop.
+        outbox: For the answers of all of them.
         load: How busy the handler is.
     """
 
-    __slots__ = ("_dated", "_preface", "handler", "limits", "load", "refused", "timers")
+    __slots__ = ("_dated", "_preface", "handler", "limits", "load", "outbox", "refused", "timers")
 
     def __init__(self, *, limits: Limits, refused: Refused, handler: Handler | None, timers: Timers) -> None:
         self.limits = limits
         self.refused = refused
         self.handler = handler
         self.timers = timers
+        self.outbox = Outbox(timers.loop)
         self.load = Load()
         self._dated: list[tuple[bytes, bytes]] | None = None
         self._preface = b""

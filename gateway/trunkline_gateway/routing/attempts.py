@@ -19,10 +19,11 @@ from trunkline_gateway.routing.one_attempt import OneAttempt, Serving, attempts_
 from trunkline_gateway.routing.plan import Candidate, Chance, Plan
 from trunkline_gateway.routing.scope import Scope, TimeIsUpError
 from trunkline_gateway.routing.snapshot import answered
+from trunkline_gateway.routing.underway import Underway
 from trunkline_gateway.timers import Timers
 from trunkline_gateway.upstream.client import Client
 
-__all__ = ["Attempt", "Call", "Outcome", "Result", "Settings", "serve"]
+__all__ = ["Attempt", "Call", "Outcome", "Result", "Settings", "plan_calmly", "serve"]
 
 _LAST_WORD_SECONDS = 1.0
 """For the error of a request that took too long; its client may have stopped reading."""
@@ -37,6 +38,7 @@ async def serve(
     timers: Timers,
     settings: Settings,
     outcome: Outcome | None = None,
+    underway: Underway | None = None,
     chance: Chance = random.random,
 ) -> Outcome:
     """Answer ``call``: always, and completely, but for a client that has gone. Raises nothing but cancellation.
@@ -49,26 +51,41 @@ async def serve(
         timers: Of the running loop.
         settings: Timeouts and bounds.
         outcome: Is filled in and returned; give one to see it after a cancellation.
+        underway: The first attempt, if it is out already; it is in the place of ``client`` then.
         chance: Decides between targets, and between keys.
     """
     outcome = outcome if outcome is not None else Outcome()
     group = outcome.group = call.resolved.group
     downstream = Downstream(responder, call.request_id, group, settings=settings, timers=timers)
-    attempts = _Loop(call, client, health, downstream, settings, outcome, timers)
+    attempts = _Loop(call, underway or client, health, downstream, settings, outcome, timers)
     attempts.chance = chance
+    order, seconds = None, settings.total_seconds
+    if underway is not None:
+        order, seconds = underway.order, max(seconds - underway.elapsed_seconds, 0.0)
+        attempts.begun -= underway.elapsed_seconds
     try:
-        with Scope(responder, timers, settings.total_seconds):
-            await attempts.run()
+        with Scope(responder, timers, seconds):
+            await attempts.run(order)
     except ClientGoneError:
         outcome.client_gone = True
     except TimeIsUpError:
         await attempts.too_late()
     finally:
+        if underway is not None:
+            await underway.close()
         if downstream.state != "ended":
             await downstream.close()
         outcome.status = downstream.status
         outcome.duration_seconds = timers.time() - attempts.begun
     return outcome
+
+
+def plan_calmly(call: Call, health: Health, chance: Chance = random.random) -> Plan | None:
+    """The plan for a call while nothing has failed lately; None where it takes more thought, or there is nothing."""
+    if not health.untroubled:
+        return None
+    order = plan.plan(call.resolved, call.request.operation, health, chance)
+    return order if order.candidates else None
 
 
 class _Loop(Serving):
@@ -78,10 +95,10 @@ class _Loop(Serving):
 
     chance: Chance
 
-    async def run(self) -> None:
+    async def run(self, order: Plan | None) -> None:
         if self.call.request.stream:
             self.downstream.watch()
-        order = self._plan()
+        order = order or self._plan()
         failure = None if order.spoken else self._impossible()
         if failure is None:
             failure = await self._try_all(order)

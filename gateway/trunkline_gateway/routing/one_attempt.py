@@ -139,7 +139,7 @@ class OneAttempt:
         kind = failures.kind_of(status)
         if kind == "answer":
             body = await _error_body(response)
-            await self._refuse(status, body, _content_type(response))
+            await self._refuse(status, body, content_type_of(response))
             return None
         body = b"" if kind in ("key", "redirect", "unknown") else await _error_body(response)
         wait = failures.retry_after(response.headers, wall_seconds=self._serving.health.wall())
@@ -168,7 +168,7 @@ class OneAttempt:
     # ---- a whole answer ----
 
     async def _whole(self, response: Response) -> Failure | None:
-        content_type = _content_type(response)
+        content_type = content_type_of(response)
         streaming = self._serving.call.request.stream
         # Who did not ask for a stream gets JSON, whatever the upstream calls it; its other answers are none.
         must_be_json = not streaming or b"json" in content_type or b"html" in content_type
@@ -202,7 +202,7 @@ class OneAttempt:
         """Pass on as it comes what is too long to hold, or not known."""
         await self._can_start()
         self._answers("ok")
-        await self._downstream.start(response.status, self._block, self._headers(_content_type(response)))
+        await self._downstream.start(response.status, self._block, self._headers(content_type_of(response)))
         tail = b""
         try:
             data = b"".join(held) or await response.read()
@@ -279,7 +279,7 @@ class OneAttempt:
             return
         self._answers("ok")
         self._outcome.streamed = True
-        await self._downstream.commit(self._block, self._headers(_content_type(response)), data)
+        await self._downstream.commit(self._block, self._headers(content_type_of(response)), data)
 
     async def _after_done(self, response: Response) -> None:
         """Read to the end of the framing. Nobody waits for it, and nothing that goes wrong there matters."""
@@ -352,7 +352,8 @@ def attempts_header(attempts: int) -> tuple[bytes, bytes]:
 _ONE_ATTEMPT: Final = (b"x-trunkline-attempts", b"1")
 
 
-def _content_type(response: Response) -> bytes:
+def content_type_of(response: Response) -> bytes:
+    """As the upstream says; JSON where it does not."""
     for name, value in response.headers:
         if name == b"content-type":
             return value

@@ -5,6 +5,8 @@ from typing import Final
 
 import msgspec
 
+from trunkline_gateway.exchange import Usage
+
 CLIENT_GONE_STATUS: Final = 499
 """Stands for a status where the client left before it got one (nginx's convention; never sent)."""
 
@@ -50,3 +52,10 @@ class Exchange(msgspec.Struct, kw_only=True, gc=False):
     truncated: bool = False
     client_gone: bool = False
     error: str = ""
+
+    def count(self, usage: Usage) -> None:
+        """Take over what the upstream has counted."""
+        self.prompt_tokens = usage.prompt or 0
+        self.completion_tokens = usage.completion or 0
+        self.cached_tokens = usage.cached or 0
+        self.reasoning_tokens = usage.reasoning or 0

@@ -87,7 +87,6 @@ _SLICE_BYTES: Final = 1 << 20
 _SLICE_BRACKETS: Final = 1 << 14
 _NOT_BRACKETS: Final = bytes(each for each in range(256) if each not in b'"[]{}')
 _STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
-_SHORT_BYTES: Final = 8 << 10
 _TRUE: Final = msgspec.Raw(b"true")
 _USAGE_ASKED: Final = b',"stream_options":{"include_usage":true}'
 
@@ -229,9 +228,7 @@ def _check_encoding(body: bytes) -> None:
 
 def _brackets(body: bytes) -> int:
     """How many arrays and objects begin in it at most, which is as deep as it can be."""
-    if len(body) <= _SHORT_BYTES:
-        return body.count(b"[") + body.count(b"{")
-    # Ten times as fast for a rare byte in a long body.
+    # Counting them would take up to ten times as long: this jumps from one to the next.
     return 2 * len(body) - len(body.replace(b"[", b"")) - len(body.replace(b"{", b""))
 
 

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Collection
 
 from trunkline_gateway import errors, http
+from trunkline_gateway.outbox import Outbox
 from trunkline_gateway.timers import Timers
 from trunkline_gateway.upstream.client import Endpoint, PendingResponse, Request
 from trunkline_gateway.upstream.http1 import dial, failures
@@ -33,6 +34,7 @@ class Http1Client:
         """Make a client without connections; ``timers`` are those of the running loop. For the rest see `Bounds`."""
         self._loop = asyncio.get_running_loop()
         self._timers = timers
+        self._outbox = Outbox(self._loop)
         self._bounds = Bounds(idle_seconds=idle_seconds, max_idle=max_idle, max_age_seconds=max_age_seconds)
         self._pools: dict[Endpoint, Pool] = {}
         self._retired: list[Pool] = []
@@ -123,7 +125,7 @@ class Http1Client:
         to = dial.route(endpoint)
         context = self._trust(endpoint) if to.server_name else None
         dialer = dial.Dialer(self._loop, to, context)
-        pool = Pool(self._loop, self._timers, self._bounds, dialer.connect, to.proxy_lines)
+        pool = Pool(self._loop, self._timers, self._outbox, self._bounds, dialer.connect, to.proxy_lines)
         self._pools[endpoint] = pool
         return pool
 

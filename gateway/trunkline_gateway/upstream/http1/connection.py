@@ -1,6 +1,6 @@
 """One connection to an upstream: writes a request, reads its answer, and knows when it may serve another.
 
-- Only a request that got *no* byte of an answer on a connection that served before is sent again; see `Http1Client.finish`.
+- Only a request that got *no* byte of an answer on a connection that served before is sent again.
 - Bytes on an idle connection close it: they would be taken for the answer to the next request.
 - A body that is ended by the connection's end is cut if that was a reset, or a TLS end without close-notify.
 - Whatever cannot be used again is aborted, never flushed: a stalled peer could keep a half-sent request for ever.
@@ -13,6 +13,7 @@ from ssl import SSLError
 from typing import TYPE_CHECKING, Final, cast
 
 from trunkline_gateway import errors
+from trunkline_gateway.outbox import Outbox
 from trunkline_gateway.timers import Timer, Timers
 from trunkline_gateway.upstream.client import Timeouts
 from trunkline_gateway.upstream.http1 import failures
@@ -40,6 +41,7 @@ class Connection(asyncio.Protocol):
         "_head_due",
         "_last_seen",
         "_loop",
+        "_outbox",
         "_parser",
         "_paused",
         "_pool",
@@ -56,13 +58,14 @@ class Connection(asyncio.Protocol):
     )
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, timers: Timers, pool: "Pool", *, max_age_seconds: float
+        self, loop: asyncio.AbstractEventLoop, timers: Timers, outbox: Outbox, pool: "Pool", *, max_age_seconds: float
     ) -> None:
         # Spread, so that connections opened together are not all replaced together.
         self.expires = loop.time() + max_age_seconds * random.uniform(0.9, 1.1)  # noqa: S311  not a secret
         self.idle_since = 0.0
         self._loop = loop
         self._timers = timers
+        self._outbox = outbox
         self._pool = pool
         self._parser = ResponseParser()
         self._transport: asyncio.Transport | None = None  # None: not there yet, or gone
@@ -96,9 +99,9 @@ class Connection(asyncio.Protocol):
         self._expect_within(timeouts.first_byte)
         self._head_due = self._last_seen + timeouts.first_byte
         if body is None:
-            transport.write(head + b"\r\n")
+            self._outbox.write(transport, head + b"\r\n")
         elif len(body) <= _MAX_WHOLE_WRITE_BYTES:
-            transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
+            self._outbox.write(transport, b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
         else:
             transport.write(b"%bcontent-length: %d\r\n\r\n" % (head, len(body)))
             self._unsent = memoryview(body)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from trunkline_gateway.outbox import Outbox
 from trunkline_gateway.timers import Timer, Timers
 from trunkline_gateway.upstream.http1.connection import Connection
 
@@ -30,12 +31,24 @@ class Pool:
         open: All connections, in use or not.
     """
 
-    __slots__ = ("_bounds", "_connect", "_draining", "_idle", "_loop", "_timer", "_timers", "open", "proxy_lines")
+    __slots__ = (
+        "_bounds",
+        "_connect",
+        "_draining",
+        "_idle",
+        "_loop",
+        "_outbox",
+        "_timer",
+        "_timers",
+        "open",
+        "proxy_lines",
+    )
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         timers: Timers,
+        outbox: Outbox,
         bounds: Bounds,
         connect: Callable[[Callable[[], Connection], float], Awaitable[Connection]],
         proxy_lines: bytes,
@@ -45,6 +58,7 @@ class Pool:
         Args:
             loop: The one that all of it runs in.
             timers: Of that loop.
+            outbox: For the requests.
             bounds: See `Bounds`.
             connect: Opens a connection: what makes its protocol, and the seconds that it may take.
             proxy_lines: Headers that each request needs for a proxy, each line ended.
@@ -53,6 +67,7 @@ class Pool:
         self.proxy_lines = proxy_lines
         self._loop = loop
         self._timers = timers
+        self._outbox = outbox
         self._bounds = bounds
         self._connect = connect
         self._draining = False
@@ -108,7 +123,7 @@ class Pool:
             connection.abort()
 
     def _new(self) -> Connection:
-        return Connection(self._loop, self._timers, self, max_age_seconds=self._bounds.max_age_seconds)
+        return Connection(self._loop, self._timers, self._outbox, self, max_age_seconds=self._bounds.max_age_seconds)
 
     def _sweep(self) -> None:
         """Close what has been idle for too long; come back for the next one."""

@@ -1,0 +1,160 @@
+"""A request that is served without a task: a callback waits for the answer, while there is nothing else to wait for.
+
+Most whole answers come complete and right at the first attempt. For those, a task with its futures and a dozen frames
+that are left and entered again would cost as much as all the rest. Whatever turns out otherwise (an error, a failure,
+an answer that is long, broken or slow, a client that does not read) goes on in the attempt loop, which takes the
+attempt over as it is: see `routing.underway`.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
+
+from trunkline_gateway import errors
+from trunkline_gateway.dialects.openai_chat import response as openai_response
+from trunkline_gateway.http import Block, Headers, Responder
+from trunkline_gateway.routing import attempts
+from trunkline_gateway.routing.one_attempt import attempts_header, content_type_of
+from trunkline_gateway.routing.plan import Plan
+from trunkline_gateway.telemetry.exchange import CLIENT_GONE_STATUS, Exchange
+from trunkline_gateway.timers import Timers
+from trunkline_gateway.upstream.client import PendingResponse, Request
+from trunkline_protocol import logs
+
+_logger = logging.getLogger(__name__)
+
+PATIENCE_SECONDS: Final = 5.0
+"""When an answer counts as slow. Beside such a wait a task costs nothing, and it knows all about time."""
+
+
+class Direct(Responder, Protocol):
+    """A responder, and the body, of a request that has arrived whole; both can be used without waiting."""
+
+    handed_over: Callable[[], None] | None
+    """Called by the driver when the request has to go on in a task: the server is about to stop."""
+
+    def arrived(self) -> bytes:
+        """The body. It can still be read afterwards."""
+        ...
+
+    def send(self, status: int, block: Block, headers: Headers, body: bytes) -> None:
+        """`Responder.answer`, at once."""
+        ...
+
+    def go_on(self, rest: Coroutine[Any, Any, None] | None) -> None:
+        """Run the rest of what is done for the request in a task; None: there is nothing left to do."""
+        ...
+
+
+class Shortcut:
+    """See the module.
+
+    Args:
+        finished: Enters the exchange in the books.
+        resumed: Makes what goes on in a task.
+    """
+
+    __slots__ = (
+        "_finished",
+        "_resumed",
+        "_timer",
+        "answer",
+        "begun",
+        "call",
+        "exchange",
+        "order",
+        "request",
+        "responder",
+    )
+
+    def __init__(
+        self,
+        responder: Direct,
+        exchange: Exchange,
+        begun: float,
+        call: attempts.Call,
+        order: Plan,
+        request: Request,
+        answer: PendingResponse,
+        timers: Timers,
+        finished: Callable[[Exchange, float], None],
+        resumed: "Callable[[Shortcut], Coroutine[Any, Any, None]]",
+    ) -> None:
+        self.responder = responder
+        self.exchange = exchange
+        self.begun = begun
+        self.call = call
+        self.order = order
+        self.request = request
+        self.answer = answer
+        self._finished = finished
+        self._resumed = resumed
+        self._timer = timers.after(PATIENCE_SECONDS, self.hand_over)
+        answer.notify(self._over)
+        responder.handed_over = self.hand_over
+        responder.watch(self._gone)
+
+    def hand_over(self) -> None:
+        """Go on in the attempt loop."""
+        self._let_go()
+        self.responder.go_on(self._resumed(self))
+
+    def _over(self) -> None:
+        try:
+            passed = self._pass_on()
+        except Exception:
+            _logger.exception("an answer was not passed on", extra=logs.fields(request_id=self.exchange.request_id))
+            passed = False
+        if not passed:
+            self.hand_over()
+
+    def _pass_on(self) -> bool:
+        """Whether the answer was what was hoped for, and is out."""
+        answer, responder, exchange = self.answer, self.responder, self.exchange
+        if not answer.complete or answer.status != 200 or not responder.writable:
+            return False
+        body = answer.peek()
+        try:
+            whole = openai_response.read(body)
+        except errors.UpstreamProtocolError:
+            return False
+        if whole.error_status is not None:
+            return False
+        self._let_go()
+        target = self.order.candidates[0].target
+        headers = (
+            (b"x-request-id", exchange.request_id.encode("ascii")),
+            attempts_header(1),
+            (b"content-type", content_type_of(answer)),
+        )
+        responder.send(200, target.answered, headers, body)
+        exchange.status = 200
+        exchange.first_byte_seconds = time.monotonic() - self.begun
+        if (usage := whole.usage) is not None:
+            exchange.count(usage)
+        self._account("ok")
+        return True
+
+    def _gone(self) -> None:
+        self._let_go()
+        self.answer.abandon()
+        self.exchange.client_gone = True
+        self.exchange.status = CLIENT_GONE_STATUS
+        self._account("cancelled")
+
+    def _account(self, result: attempts.Result) -> None:
+        exchange, target = self.exchange, self.order.candidates[0].target.name
+        exchange.group = self.call.resolved.group
+        if result == "ok":
+            exchange.target = target
+        exchange.attempts = 1
+        exchange.attempt_results = ((target, result),)
+        self._finished(exchange, self.begun)
+        self.responder.go_on(None)
+
+    def _let_go(self) -> None:
+        self._timer.cancel()
+        self.answer.notify(None)
+        self.responder.handed_over = None
+        self.responder.watch(None)
