@@ -7,7 +7,6 @@ from beginning to end. Errors have OpenAI's shape; every answer has an ``x-reque
 import asyncio
 import logging
 import math
-import re
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from trunkline_gateway.dialects.openai_chat import request as openai_request
 from trunkline_gateway.http import NO_HEADERS, Body, ClientGoneError, Head, Responder
 from trunkline_gateway.ingress import request_ids, rest
 from trunkline_gateway.ingress.authenticate import authenticate
-from trunkline_gateway.ingress.shortcut import Direct, Shortcut
+from trunkline_gateway.ingress.shortcut import Direct, Patience, Shortcut
 from trunkline_gateway.routing import attempts, request_heads, upstream_request
 from trunkline_gateway.routing.health import Health
 from trunkline_gateway.routing.resolve import resolve
@@ -41,8 +40,6 @@ _JSON: Final = (b"content-type", b"application/json")
 
 _PARSED_AT_ONCE_BYTES: Final = 1 << 20
 """A longer body is parsed in a thread, so that it does not hold up everybody else."""
-
-_STREAM: Final = re.compile(rb'"stream"\s*:\s*t')
 
 _Endpoint: TypeAlias = Literal["chat", "embeddings", "models", "model"]
 
@@ -121,6 +118,7 @@ class Handler:
         self._timers = timers
         self._wall = wall
         self._policy = policy or Policy()
+        self.patience = Patience(timers)
 
     def serves(self, path: str) -> bool:
         """Whether ``path`` is for this handler; unknown ones are, so that their 404 has the APIs' shape."""
@@ -146,7 +144,7 @@ class Handler:
         if operation != "chat" and operation != "embeddings":  # twice as fast as a set
             return False
         sent = responder.arrived()
-        if len(sent) > min(self._policy.max_body_bytes, _PARSED_AT_ONCE_BYTES) or _asks_for_a_stream(sent):
+        if len(sent) > min(self._policy.max_body_bytes, _PARSED_AT_ONCE_BYTES):
             return False
         snapshot = self._table()
         try:
@@ -170,11 +168,11 @@ class Handler:
         exchange.key = key.name
         exchange.team = key.team
         self._metrics.began()
-        Shortcut(responder, exchange, begun, call, order, sending, answer, self._timers, self._finish, self._resume)
+        Shortcut(self, responder, exchange, begun, call, order, sending, answer)
         return True
 
-    async def _resume(self, left: Shortcut) -> None:
-        """Go on where a shortcut has left off."""
+    async def resume(self, left: Shortcut) -> None:
+        """See `shortcut.Host`."""
         elapsed = time.monotonic() - left.begun
         underway = Underway(self._client, left.order, left.request, left.answer, elapsed)
         work = self._attempt(left.call, left.responder, left.exchange, underway)
@@ -199,9 +197,10 @@ class Handler:
         finally:
             if exchange.client_gone and not exchange.status:
                 exchange.status = CLIENT_GONE_STATUS
-            self._finish(exchange, begun)
+            self.finish(exchange, begun)
 
-    def _finish(self, exchange: Exchange, begun: float) -> None:
+    def finish(self, exchange: Exchange, begun: float) -> None:
+        """See `shortcut.Host`."""
         ended = exchange.ended_at = time.monotonic()
         exchange.duration_seconds = ended - begun
         self._ledger.add(exchange)
@@ -267,11 +266,6 @@ class Handler:
             )
         finally:
             _account(outcome, exchange)
-
-
-def _asks_for_a_stream(body: bytes) -> bool:
-    """Whether it does, or looks like it."""
-    return b'"stream"' in body and _STREAM.search(body) is not None
 
 
 def _exchange(head: Head) -> Exchange:

@@ -1,17 +1,20 @@
 """``x-request-id``: the client's where it is harmless to log and to send back, else one of ours."""
 
-import random
+import itertools
 import re
+import secrets
 from typing import Final
-
-_make: Final = random.Random(random.SystemRandom().getrandbits(256))  # noqa: S311  # an id is no secret; it only must not occur twice
 
 _SANE: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
+# An id is no secret; it only must not occur twice, in this process or in another.
+_prefix: Final = "req_" + secrets.token_hex(10)
+_numbers: Final = itertools.count()
+
 
 def make() -> str:
-    """A new one, 128 bits."""
-    return f"req_{_make.getrandbits(128):032x}"
+    """A new one: 80 random bits of this process, and a number."""
+    return f"{_prefix}{next(_numbers):012x}"
 
 
 def accept(value: bytes | None) -> str:

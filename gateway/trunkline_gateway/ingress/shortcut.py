@@ -18,7 +18,7 @@ from trunkline_gateway.routing import attempts
 from trunkline_gateway.routing.one_attempt import attempts_header, content_type_of
 from trunkline_gateway.routing.plan import Plan
 from trunkline_gateway.telemetry.exchange import CLIENT_GONE_STATUS, Exchange
-from trunkline_gateway.timers import Timers
+from trunkline_gateway.timers import Timer, Timers
 from trunkline_gateway.upstream.client import PendingResponse, Request
 from trunkline_protocol import logs
 
@@ -47,18 +47,59 @@ class Direct(Responder, Protocol):
         ...
 
 
-class Shortcut:
-    """See the module.
+class Host(Protocol):
+    """Who takes shortcuts."""
 
-    Args:
-        finished: Enters the exchange in the books.
-        resumed: Makes what goes on in a task.
-    """
+    @property
+    def patience(self) -> "Patience":
+        """Watches over all of them."""
+        ...
+
+    def finish(self, exchange: Exchange, begun: float) -> None:
+        """Account for a request that is over, which came at ``begun``."""
+        ...
+
+    def resume(self, left: "Shortcut") -> Coroutine[Any, Any, None]:
+        """Go on where a shortcut has left off, in a task."""
+        ...
+
+
+class Patience:
+    """Has each shortcut hand over that is not at its end after `PATIENCE_SECONDS`. One timer for all of them."""
+
+    __slots__ = ("_timer", "_timers", "_waiting")
+
+    def __init__(self, timers: Timers) -> None:
+        self._timers = timers
+        self._waiting: dict[Shortcut, float] = {}  # in the order of their deadlines
+        self._timer: Timer | None = None
+
+    def begin(self, shortcut: "Shortcut") -> None:
+        """Watch over it from now on."""
+        self._waiting[shortcut] = self._timers.time() + PATIENCE_SECONDS
+        if self._timer is None:
+            self._timer = self._timers.after(PATIENCE_SECONDS, self._look)
+
+    def end(self, shortcut: "Shortcut") -> None:
+        """It is over, or handed over."""
+        self._waiting.pop(shortcut, None)
+
+    def _look(self) -> None:
+        self._timer = None
+        while self._waiting:
+            shortcut, due = next(iter(self._waiting.items()))
+            left = due - self._timers.time()
+            if left > 0:
+                self._timer = self._timers.after(left, self._look)
+                return
+            shortcut.hand_over()
+
+
+class Shortcut:
+    """See the module."""
 
     __slots__ = (
-        "_finished",
-        "_resumed",
-        "_timer",
+        "_host",
         "answer",
         "begun",
         "call",
@@ -70,6 +111,7 @@ class Shortcut:
 
     def __init__(
         self,
+        host: Host,
         responder: Direct,
         exchange: Exchange,
         begun: float,
@@ -77,10 +119,8 @@ class Shortcut:
         order: Plan,
         request: Request,
         answer: PendingResponse,
-        timers: Timers,
-        finished: Callable[[Exchange, float], None],
-        resumed: "Callable[[Shortcut], Coroutine[Any, Any, None]]",
     ) -> None:
+        self._host = host
         self.responder = responder
         self.exchange = exchange
         self.begun = begun
@@ -88,9 +128,7 @@ class Shortcut:
         self.order = order
         self.request = request
         self.answer = answer
-        self._finished = finished
-        self._resumed = resumed
-        self._timer = timers.after(PATIENCE_SECONDS, self.hand_over)
+        host.patience.begin(self)
         answer.notify(self._over)
         responder.handed_over = self.hand_over
         responder.watch(self._gone)
@@ -98,7 +136,7 @@ class Shortcut:
     def hand_over(self) -> None:
         """Go on in the attempt loop."""
         self._let_go()
-        self.responder.go_on(self._resumed(self))
+        self.responder.go_on(self._host.resume(self))
 
     def _over(self) -> None:
         try:
@@ -150,11 +188,11 @@ class Shortcut:
             exchange.target = target
         exchange.attempts = 1
         exchange.attempt_results = ((target, result),)
-        self._finished(exchange, self.begun)
+        self._host.finish(exchange, self.begun)
         self.responder.go_on(None)
 
     def _let_go(self) -> None:
-        self._timer.cancel()
+        self._host.patience.end(self)
         self.answer.notify(None)
         self.responder.handed_over = None
         self.responder.watch(None)

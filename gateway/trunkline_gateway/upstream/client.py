@@ -23,9 +23,17 @@ class Endpoint:
     """
 
     base_url: str
-    proxy_url: str = ""
+    proxy_url: str = field(default="", repr=False)
     ca_pem: str = field(default="", repr=False)
     in_process: bool = False
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Looked up for each request.
+        object.__setattr__(self, "_hash", hash((self.base_url, self.proxy_url, self.ca_pem, self.in_process)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

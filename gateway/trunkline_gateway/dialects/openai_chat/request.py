@@ -88,10 +88,11 @@ _SLICE_BRACKETS: Final = 1 << 14
 _NOT_BRACKETS: Final = bytes(each for each in range(256) if each not in b'"[]{}')
 _STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _TRUE: Final = msgspec.Raw(b"true")
+_SHORT_BYTES: Final = 8 << 10
 _USAGE_ASKED: Final = b',"stream_options":{"include_usage":true}'
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """A request that can be sent to any target of its model.
 
     Attributes:
@@ -135,7 +136,8 @@ class Request(msgspec.Struct, frozen=True):
                 return self._with_both(new, _encoder.encode(options))
             new += _USAGE_ASKED
         place = self._place_of("model")
-        body = memoryview(self.body)
+        # Below this size two copies cost less than two views.
+        body = self.body if len(self.body) <= _SHORT_BYTES else memoryview(self.body)
         return b"".join((body[:place], new, body[place + len(self.fields["model"]) :]))
 
     def _with_both(self, model: bytes, stream_options: bytes) -> bytes:
