@@ -20,7 +20,7 @@ from typing import Any, Final
 import uvloop
 
 from trunkline import keys, welcome
-from trunkline_gateway.runtime import Gateway, freeze_when_ready
+from trunkline_gateway.runtime import Gateway, tune_process
 from trunkline_gateway.settings import Settings as GatewaySettings
 from trunkline_operator.compile.compiler import compile as compile_world
 from trunkline_operator.compile.memo import Memo
@@ -110,7 +110,7 @@ async def _serve(parsed: argparse.Namespace, root: Path, first: Loaded) -> None:
             # The gateway would find it a moment later all the same, but not without a warning.
             await _either(operator.listening.wait(), operating)
             await gateway.start()
-            await _either(freeze_when_ready(gateway), operating)
+            await _either(tune_process(gateway), operating)
             url = f"http://{_reachable(parsed.host)}:{gateway.port}"
             env = parsed.state_dir / "env"
             if made is not None:

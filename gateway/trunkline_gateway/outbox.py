@@ -7,7 +7,11 @@ single write makes it just as soon.
 """
 
 import asyncio
+import logging
+from collections import deque
 from typing import Final, TypeAlias
+
+_logger = logging.getLogger(__name__)
 
 MOST: Final = 32
 """Writes that wait for each other at most; more would only make the first of them late."""
@@ -23,7 +27,7 @@ class Outbox:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiting: list[tuple[asyncio.Transport, Data]] = []
+        self._waiting: deque[tuple[asyncio.Transport, Data]] = deque()
 
     def write(self, transport: asyncio.Transport, data: Data) -> None:
         """Write ``data`` before the turn is over, in the order of the calls; not if ``transport`` is closed by then."""
@@ -36,15 +40,17 @@ class Outbox:
             self.flush()
 
     def flush(self) -> None:
-        """Write everything now."""
+        """Write everything now; a connection that cannot be written to is aborted, and raises nothing here."""
         waiting = self._waiting
-        if not waiting:
-            return
-        self._waiting = []
-        for transport, data in waiting:
+        while waiting:  # whatever a transport's callbacks add or flush meanwhile: the oldest is always next
+            transport, data = waiting.popleft()
             if transport.is_closing():
                 continue
-            if type(data) is tuple:
-                transport.writelines(data)
-            else:
-                transport.write(data)  # type: ignore[arg-type]  # bytes: mypy does not narrow by `type`
+            try:
+                if type(data) is tuple:
+                    transport.writelines(data)
+                else:
+                    transport.write(data)  # type: ignore[arg-type]  # bytes: mypy does not narrow by `type`
+            except Exception:  # those behind it belong to others
+                _logger.exception("a write failed; its connection is closed")
+                transport.abort()

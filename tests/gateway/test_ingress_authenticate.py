@@ -51,7 +51,7 @@ def test_the_order_is_authorization_then_x_api_key_then_x_goog_api_key_then_the_
 )
 def test_no_key_is_a_401_that_says_how_to_send_one(asked: Head) -> None:
     with pytest.raises(errors.AuthenticationError, match="Authorization: Bearer") as refused:
-        authenticate(asked, tables.snapshot([tables.key(SECRET)]), now=NOW)
+        authenticate(asked, tables.snapshot([tables.key(SECRET)]), wall=lambda: NOW)
     assert refused.value.status == 401
 
 
@@ -65,7 +65,7 @@ def test_no_key_is_a_401_that_says_how_to_send_one(asked: Head) -> None:
 )
 def test_a_key_that_does_not_work_is_a_401(resource: object, says: str) -> None:
     with pytest.raises(errors.AuthenticationError, match=says) as refused:
-        authenticate(head(BEARER), tables.snapshot([resource]), now=NOW)  # type: ignore[list-item]
+        authenticate(head(BEARER), tables.snapshot([resource]), wall=lambda: NOW)  # type: ignore[list-item]
     assert refused.value.code == "invalid_api_key"
     assert SECRET not in str(refused.value)
 
@@ -74,7 +74,7 @@ def test_a_key_that_works_is_found() -> None:
     snapshot = tables.snapshot(
         [tables.key(SECRET, "team-a/alice", expires=int(NOW) + 1), tables.key("b", "team-b/bob")]
     )
-    assert authenticate(head(BEARER), snapshot, now=NOW).name == "team-a/alice"
+    assert authenticate(head(BEARER), snapshot, wall=lambda: NOW).name == "team-a/alice"
 
 
 @pytest.mark.parametrize(
@@ -92,10 +92,10 @@ def test_a_key_that_works_is_found() -> None:
 def test_allowed_cidrs_admit_by_the_peer_address(client: str, admitted: bool) -> None:
     snapshot = tables.snapshot([tables.key(SECRET, allowed_cidrs=["10.0.0.0/8", "2001:db8::/32"])])
     if admitted:
-        authenticate(head(BEARER, client=client), snapshot, now=NOW)
+        authenticate(head(BEARER, client=client), snapshot, wall=lambda: NOW)
     else:
         with pytest.raises(errors.ForbiddenAddressError):
-            authenticate(head(BEARER, client=client), snapshot, now=NOW)
+            authenticate(head(BEARER, client=client), snapshot, wall=lambda: NOW)
 
 
 PROXIES: tuple[Network, ...] = (ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_network("fd00::/8"))

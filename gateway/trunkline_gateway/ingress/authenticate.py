@@ -5,7 +5,7 @@ The key itself is hashed and forgotten here; nothing that leaves this module hol
 
 import hashlib
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
@@ -25,13 +25,15 @@ _DISABLED: Final = "This API key is disabled."
 _FORBIDDEN: Final = "This API key may not be used from your address."
 
 
-def authenticate(head: Head, snapshot: Snapshot, *, now: float, trusted_proxies: Sequence[Network] = ()) -> Key:
+def authenticate(
+    head: Head, snapshot: Snapshot, *, wall: Callable[[], float], trusted_proxies: Sequence[Network] = ()
+) -> Key:
     """Give the key of a request.
 
     Args:
         head: Looked at in this order: ``Authorization: Bearer``, ``x-api-key``, ``x-goog-api-key``, ``?key=``.
         snapshot: The table that the request is served from.
-        now: Unix seconds.
+        wall: Unix seconds; asked for keys that expire.
         trusted_proxies: Whose ``X-Forwarded-For`` is believed.
 
     Raises:
@@ -46,7 +48,7 @@ def authenticate(head: Head, snapshot: Snapshot, *, now: float, trusted_proxies:
         raise errors.AuthenticationError(_UNKNOWN)
     if key.disabled:
         raise errors.AuthenticationError(_DISABLED)
-    if key.expires and key.expires <= now:
+    if key.expires and key.expires <= wall():
         raise errors.AuthenticationError(_EXPIRED)
     if key.networks:
         address = client_address(head, trusted_proxies)

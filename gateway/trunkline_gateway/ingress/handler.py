@@ -21,7 +21,7 @@ from trunkline_gateway.dialects.openai_chat import request as openai_request
 from trunkline_gateway.http import NO_HEADERS, Body, ClientGoneError, Head, Responder
 from trunkline_gateway.ingress import request_ids, rest
 from trunkline_gateway.ingress.authenticate import authenticate
-from trunkline_gateway.ingress.shortcut import Direct, Patience, Shortcut
+from trunkline_gateway.ingress.shortcut import PATIENCE_SECONDS, Direct, Patience, Shortcut
 from trunkline_gateway.routing import attempts, request_heads, upstream_request
 from trunkline_gateway.routing.health import Health
 from trunkline_gateway.routing.resolve import resolve
@@ -83,11 +83,13 @@ class Policy:
     Attributes:
         trusted_proxies: Whose ``X-Forwarded-For`` is believed.
         serving: Timeouts and bounds of the attempt loop.
+        patience_seconds: When an answer that a `Shortcut` waits for counts as slow.
     """
 
     max_body_bytes: int = 64 << 20
     trusted_proxies: Sequence[Network] = ()
     serving: attempts.Settings = field(default_factory=attempts.Settings)
+    patience_seconds: float = PATIENCE_SECONDS
 
 
 class Handler:
@@ -118,7 +120,8 @@ class Handler:
         self._timers = timers
         self._wall = wall
         self._policy = policy or Policy()
-        self.patience = Patience(timers)
+        self._max_at_once_bytes = min(self._policy.max_body_bytes, _PARSED_AT_ONCE_BYTES)
+        self.patience = Patience(timers, min(self._policy.patience_seconds, self._policy.serving.total_seconds))
 
     def serves(self, path: str) -> bool:
         """Whether ``path`` is for this handler; unknown ones are, so that their 404 has the APIs' shape."""
@@ -144,11 +147,11 @@ class Handler:
         if operation != "chat" and operation != "embeddings":  # twice as fast as a set
             return False
         sent = responder.arrived()
-        if len(sent) > min(self._policy.max_body_bytes, _PARSED_AT_ONCE_BYTES):
+        if len(sent) > self._max_at_once_bytes:
             return False
         snapshot = self._table()
         try:
-            key = authenticate(head, snapshot, now=self._wall(), trusted_proxies=self._policy.trusted_proxies)
+            key = authenticate(head, snapshot, wall=self._wall, trusted_proxies=self._policy.trusted_proxies)
             request = openai_request.parse(sent, operation)
             if request.stream:
                 return False
@@ -215,7 +218,7 @@ class Handler:
         snapshot = self._table()
         if not snapshot.version:
             raise _not_ready()
-        key = authenticate(head, snapshot, now=self._wall(), trusted_proxies=self._policy.trusted_proxies)
+        key = authenticate(head, snapshot, wall=self._wall, trusted_proxies=self._policy.trusted_proxies)
         exchange.key = key.name
         exchange.team = key.team
         if endpoint == "chat" or endpoint == "embeddings":

@@ -234,13 +234,15 @@ class HotRequest:
 
     def send(self, status: int, block: Block, headers: Headers, body: bytes) -> None:
         """Send a whole answer, whatever the client has not read yet."""
+        self.send_encoded(status, block.encoded, encode(headers), body)
+
+    def send_encoded(self, status: int, block: bytes, headers: bytes, body: bytes) -> None:
+        """The same with headers as they are written."""
         self._start()
         if self._lost:
             return
         connection = self._connection
-        parts = [STATUS_LINE[status], connection.preface(), block.encoded]
-        if headers:
-            parts.append(encode(headers))
+        parts = [STATUS_LINE[status], connection.preface(), block, headers]
         if not self.keep_alive:
             parts.append(_CLOSE)
         if status == 204 or status == 304:  # twice as fast as a set

@@ -131,6 +131,8 @@ class _Protocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Answer what has been asked, and nothing more; see `Listener.stop`."""
         self._draining = True
+        if self._worker is not None:
+            self._worker.drain()
         self.outbox.flush()
         if isinstance(self._current, HotRequest) and self._current.handed_over is not None:
             self._current.handed_over()
@@ -330,12 +332,12 @@ class _Protocol(HttpToolsProtocol):
             raise Refusal(429, "too_many_pipelined_requests", "Too many requests wait on this connection.")
         self._receiving = request
 
-    def _begin(self, request: _Request) -> None:
+    def _begin(self, request: _Request, ending: int = 0) -> None:
         if isinstance(request, ColdRequest):
             self.outbox.flush()
             super()._start_asgi_task(request.cycle, request.app)
             return
-        if 0 < self._limits.in_flight <= self.wiring.load.in_flight:
+        if 0 < self._limits.in_flight <= self.wiring.load.in_flight - ending:
             error = refusals.overloaded()
             self._tell(error.status, error.code or "")
             serving.send_error(request, error)
@@ -371,7 +373,8 @@ class _Protocol(HttpToolsProtocol):
                 self._end(following)
             else:
                 self._current = following
-                self._begin(following)
+                # The handler is done with one that it had, and says so only after this.
+                self._begin(following, int(isinstance(request, HotRequest) and request.begun))
         else:
             self.flow.resume_reading()
             if self._state == _IDLE:

@@ -35,7 +35,7 @@ class Worker:
     grace period. A request that comes while the handler is still busy with one that is answered gets a task of its own.
     """
 
-    __slots__ = ("_closed", "_handler", "_idle", "_idle_task", "_load", "_loop", "_tasks")
+    __slots__ = ("_closed", "_draining", "_handler", "_idle", "_idle_task", "_load", "_loop", "_tasks")
 
     def __init__(
         self, handler: Handler, load: Load, loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[None]]
@@ -45,6 +45,7 @@ class Worker:
         self._loop = loop
         self._tasks = tasks
         self._closed = False
+        self._draining = False
         self._idle: asyncio.Future[HotRequest | None] | None = None
         self._idle_task: asyncio.Task[None] | None = None
 
@@ -52,16 +53,18 @@ class Worker:
         """Have the handler answer ``request``, from the next turn of the loop on."""
         request.begun = True
         self._load.in_flight += 1
-        # Without keep-alive the connection may be the last of a server that is about to stop, which waits for tasks.
-        if request.ended and request.keep_alive:
+        # A server that is about to stop waits for tasks, and ends them.
+        if request.ended and request.keep_alive and not self._draining:
             try:
                 if self._handler.at_once(request.head, request):
                     return
             except Exception:
-                _logger.exception("the handler failed")
-                give_up(request, refusals.internal_error())
-                self._load.in_flight -= 1
-                return
+                _logger.exception("the handler failed to begin a request at once")
+                if request.started or request.handed_over is not None:
+                    give_up(request, refusals.internal_error())
+                    self._load.in_flight -= 1
+                    return
+                # Nothing has come of it yet: in a task it is answered, or refused, and accounted for.
         idle, task = self._idle, self._idle_task
         if idle is None or task is None or idle.done():
             self._tasks.add(self._loop.create_task(self._work(request)))
@@ -78,6 +81,10 @@ class Worker:
         task = self._loop.create_task(self._see_through(request, rest))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def drain(self) -> None:
+        """Begin every further request in a task."""
+        self._draining = True
 
     def close(self) -> None:
         """Wait for no further request."""

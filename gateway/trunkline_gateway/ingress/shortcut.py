@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from trunkline_gateway import errors
 from trunkline_gateway.dialects.openai_chat import response as openai_response
-from trunkline_gateway.http import Block, Headers, Responder
+from trunkline_gateway.http import Responder
 from trunkline_gateway.routing import attempts
 from trunkline_gateway.routing.one_attempt import attempts_header, content_type_of
 from trunkline_gateway.routing.plan import Plan
@@ -21,6 +21,8 @@ from trunkline_gateway.telemetry.exchange import CLIENT_GONE_STATUS, Exchange
 from trunkline_gateway.timers import Timer, Timers
 from trunkline_gateway.upstream.client import PendingResponse, Request
 from trunkline_protocol import logs
+
+_HEADERS: Final = b"x-request-id: %%b\r\n%b: %b\r\ncontent-type: %%b\r\n" % attempts_header(1)
 
 _logger = logging.getLogger(__name__)
 
@@ -38,8 +40,8 @@ class Direct(Responder, Protocol):
         """The body. It can still be read afterwards."""
         ...
 
-    def send(self, status: int, block: Block, headers: Headers, body: bytes) -> None:
-        """`Responder.answer`, at once."""
+    def send_encoded(self, status: int, block: bytes, headers: bytes, body: bytes) -> None:
+        """`Responder.answer`, at once, with headers as they are written."""
         ...
 
     def go_on(self, rest: Coroutine[Any, Any, None] | None) -> None:
@@ -65,20 +67,21 @@ class Host(Protocol):
 
 
 class Patience:
-    """Has each shortcut hand over that is not at its end after `PATIENCE_SECONDS`. One timer for all of them."""
+    """Has each shortcut hand over that is not at its end after ``seconds``. One timer for all of them."""
 
-    __slots__ = ("_timer", "_timers", "_waiting")
+    __slots__ = ("_seconds", "_timer", "_timers", "_waiting")
 
-    def __init__(self, timers: Timers) -> None:
+    def __init__(self, timers: Timers, seconds: float = PATIENCE_SECONDS) -> None:
         self._timers = timers
+        self._seconds = seconds
         self._waiting: dict[Shortcut, float] = {}  # in the order of their deadlines
         self._timer: Timer | None = None
 
     def begin(self, shortcut: "Shortcut") -> None:
         """Watch over it from now on."""
-        self._waiting[shortcut] = self._timers.time() + PATIENCE_SECONDS
+        self._waiting[shortcut] = self._timers.time() + self._seconds
         if self._timer is None:
-            self._timer = self._timers.after(PATIENCE_SECONDS, self._look)
+            self._timer = self._timers.after(self._seconds, self._look)
 
     def end(self, shortcut: "Shortcut") -> None:
         """It is over, or handed over."""
@@ -159,14 +162,11 @@ class Shortcut:
             return False
         if whole.error_status is not None:
             return False
-        self._let_go()
+        self._host.patience.end(self)
+        responder.handed_over = None
         target = self.order.candidates[0].target
-        headers = (
-            (b"x-request-id", exchange.request_id.encode("ascii")),
-            attempts_header(1),
-            (b"content-type", content_type_of(answer)),
-        )
-        responder.send(200, target.answered, headers, body)
+        own = _HEADERS % (exchange.request_id.encode("ascii"), content_type_of(answer))
+        responder.send_encoded(200, target.answered.encoded, own, body)
         exchange.status = 200
         exchange.first_byte_seconds = time.monotonic() - self.begun
         if (usage := whole.usage) is not None:

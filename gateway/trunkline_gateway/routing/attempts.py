@@ -14,11 +14,11 @@ from trunkline_gateway.routing import failures, plan
 from trunkline_gateway.routing.call import Attempt, Call, Outcome, Result, Settings
 from trunkline_gateway.routing.downstream import Downstream
 from trunkline_gateway.routing.failures import Failure
-from trunkline_gateway.routing.health import Health
+from trunkline_gateway.routing.health import Health, Ticket
 from trunkline_gateway.routing.one_attempt import OneAttempt, Serving, attempts_header
 from trunkline_gateway.routing.plan import Candidate, Chance, Plan
 from trunkline_gateway.routing.scope import Scope, TimeIsUpError
-from trunkline_gateway.routing.snapshot import answered
+from trunkline_gateway.routing.snapshot import UpstreamKey, answered
 from trunkline_gateway.routing.underway import Underway
 from trunkline_gateway.timers import Timers
 from trunkline_gateway.upstream.client import Client
@@ -59,6 +59,7 @@ async def serve(
     downstream = Downstream(responder, call.request_id, group, settings=settings, timers=timers)
     attempts = _Loop(call, underway or client, health, downstream, settings, outcome, timers)
     attempts.chance = chance
+    attempts.underway = underway
     order, seconds = None, settings.total_seconds
     if underway is not None:
         order, seconds = underway.order, max(seconds - underway.elapsed_seconds, 0.0)
@@ -84,6 +85,9 @@ def plan_calmly(call: Call, health: Health, chance: Chance = random.random) -> P
     """The plan for a call while nothing has failed lately; None where it takes more thought, or there is nothing."""
     if not health.untroubled:
         return None
+    lineup = call.resolved.lineups.get(call.request.operation)
+    if lineup is not None and lineup.settled is not None:
+        return lineup.settled
     order = plan.plan(call.resolved, call.request.operation, health, chance)
     return order if order.candidates else None
 
@@ -91,9 +95,10 @@ def plan_calmly(call: Call, health: Health, chance: Chance = random.random) -> P
 class _Loop(Serving):
     """The attempts of one request."""
 
-    __slots__ = ("chance",)
+    __slots__ = ("chance", "underway")
 
     chance: Chance
+    underway: Underway | None
 
     async def run(self, order: Plan | None) -> None:
         if self.call.request.stream:
@@ -121,10 +126,9 @@ class _Loop(Serving):
     async def _try_all(self, order: Plan) -> Failure | None:
         """Try one after the other; None once the client has its answer, else the failure that helps most."""
         failed: list[Failure] = []
-        health = self.health
         for left, candidate in self._in_turn(order):
             for key in candidate.keys[: plan.keys_left(len(failed), left)]:
-                ticket = health.begin(candidate.name, candidate.upstream, key)
+                ticket = self._begin(candidate, key)
                 if ticket is None:  # the key cannot be used any more; nothing was sent
                     continue
                 with ticket:
@@ -136,13 +140,24 @@ class _Loop(Serving):
                     break
         return self._most_helpful(failed)
 
+    def _begin(self, candidate: Candidate, key: UpstreamKey) -> Ticket | None:
+        if self._is_out:
+            # As it was when it was sent: what others have found out since says nothing about it, nor it about that.
+            return Ticket(self.health, candidate.name, candidate.upstream, key, None, None)
+        return self.health.begin(candidate.name, candidate.upstream, key)
+
+    @property
+    def _is_out(self) -> bool:
+        """Whether the attempt that comes next was sent already."""
+        return self.underway is not None and self.underway.waits
+
     def _in_turn(self, order: Plan) -> Iterator[tuple[int, Candidate]]:
         """Each candidate, with how many come after it. Those that are not well when their turn comes go last."""
         postponed: list[Candidate] = []
         left = len(order.candidates)
         for candidate in order.candidates:
             # Asked again: by now it may have failed for others, or be on trial by one of them.
-            if self.health.target_until(candidate.name) is not None:
+            if self.health.target_until(candidate.name) is not None and not self._is_out:
                 postponed.append(candidate)
                 continue
             left -= 1

@@ -43,6 +43,7 @@ class Scope:
         self._responder.watch(None)
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None  # it holds a method of this one
         if self._why is None:
             return
         if self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:

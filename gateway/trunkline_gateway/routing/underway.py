@@ -5,10 +5,12 @@ from trunkline_gateway.upstream.client import Client, PendingResponse, PooledCli
 
 
 class Underway(Client):
-    """The client of a request whose first attempt is out: that attempt is finished, all others are sent as always.
+    """The client of a request whose first attempt is out: the first that is sent is that one, all others are new.
+
+    The attempt loop begins with the first key of the first target of ``order``, whatever has become of them meanwhile.
 
     Attributes:
-        order: The plan that it is the first attempt of.
+        order: The plan that it is the first attempt of; made, and the attempt begun, while nothing had failed.
         elapsed_seconds: Since the request has come.
     """
 
@@ -23,11 +25,15 @@ class Underway(Client):
         self._request = request
         self._answer: PendingResponse | None = answer
 
+    @property
+    def waits(self) -> bool:
+        """Whether nobody has asked for its answer yet."""
+        return self._answer is not None
+
     async def send(self, request: Request) -> Response:
         """See `Client.send`."""
         answer = self._answer
-        # Another target's turn has come first if this one has failed for others meanwhile.
-        if answer is None or request.head is not self._request.head:
+        if answer is None:
             return await self._client.send(request)
         self._answer = None
         return await self._client.finish(self._request, answer)

@@ -10,7 +10,8 @@ they are JSON, UTF-8 and not nested without end.
 import codecs
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from itertools import accumulate
 from types import MappingProxyType
 from typing import Final, NoReturn
@@ -180,8 +181,8 @@ def parse(body: bytes, operation: Operation) -> Request:
     model = _model(fields)
     if operation != "chat":
         return Request(operation, model, False, False, fields, body, spaces)
-    stream = _boolean(fields, "stream", "stream")
-    includes_usage = _includes_usage(fields)
+    stream = "stream" in fields and _boolean(fields, "stream", "stream")
+    includes_usage = "stream_options" in fields and _includes_usage(fields)
     return Request(operation, model, stream, includes_usage, fields, body, spaces)
 
 
@@ -257,13 +258,13 @@ def _spaces(body: bytes, fields: Mapping[str, msgspec.Raw]) -> int | None:
 
     That proves that none was collapsed. None: it may be so or not.
     """
-    names = "".join(fields)
-    if not (names.isidentifier() and names.isascii()):
+    named = sum(map(len, fields))
+    if not (_are_plain_known(tuple(fields)) if named <= _MAX_KNOWN_NAMES else _are_plain(fields)):
         return None
     count = len(fields)
     # Each name has two quotes and a colon, each member but the last a comma, and there are two braces. Any other
     # member, space or escape makes the body longer than that.
-    shortest = len(names) + sum(map(len, fields.values())) + 4 * count + 1
+    shortest = named + sum(map(len, fields.values())) + 4 * count + 1
     if len(body) == shortest:
         return 0
     # As Python's `json` writes it. The text is compared: with spaces, length proves nothing.
@@ -272,6 +273,18 @@ def _spaces(body: bytes, fields: Mapping[str, msgspec.Raw]) -> int | None:
         if body == form.encode() % tuple(fields.values()):
             return 1
     return None
+
+
+def _are_plain(names: Iterable[str]) -> bool:
+    """Whether each has as many bytes as characters, and no other spelling."""
+    joined = "".join(names)
+    return joined.isidentifier() and joined.isascii()
+
+
+# Clients send the same fields again and again.
+_are_plain_known: Final = lru_cache(maxsize=1024)(_are_plain)
+_MAX_KNOWN_NAMES: Final = 512
+"""Characters of all names together that are worth remembering."""
 
 
 def _places(body: bytes, fields: Mapping[str, msgspec.Raw]) -> Mapping[str, int]:

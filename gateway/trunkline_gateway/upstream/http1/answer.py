@@ -134,7 +134,8 @@ class Answer:
         """The head is complete."""
         self.status = status
         self.headers = headers
-        _wake(self._head)
+        if self._head is not None:
+            _wake(self._head)
 
     def push(self, pieces: list[bytes]) -> None:
         """Some of the body has come; takes it out of the list."""
@@ -144,7 +145,8 @@ class Answer:
         if sink is not None:
             if not sink(data):
                 self._sink = None
-                _wake(self._reader)
+                if self._reader is not None:
+                    _wake(self._reader)
             return
         self._pieces.append(data)
         self.buffered_bytes += len(data)
@@ -161,7 +163,8 @@ class Answer:
         """It will not be complete."""
         self.failure = failure
         self._connection = None
-        _wake(self._head)
+        if self._head is not None:
+            _wake(self._head)
         self.tell()
 
     def tell(self) -> None:
@@ -183,6 +186,6 @@ class Answer:
             self._reader = None
 
 
-def _wake(waiting: "asyncio.Future[None] | None") -> None:
-    if waiting is not None and not waiting.done():
+def _wake(waiting: "asyncio.Future[None]") -> None:
+    if not waiting.done():
         waiting.set_result(None)

@@ -101,8 +101,9 @@ class Connection(asyncio.Protocol):
         if body is None:
             self._outbox.write(transport, head + b"\r\n")
         elif len(body) <= _MAX_WHOLE_WRITE_BYTES:
-            self._outbox.write(transport, b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
+            self._outbox.write(transport, b"".join((head, b"content-length: %d\r\n\r\n" % len(body), body)))
         else:
+            self._outbox.flush()
             transport.write(b"%bcontent-length: %d\r\n\r\n" % (head, len(body)))
             self._unsent = memoryview(body)
             self._write_on()
