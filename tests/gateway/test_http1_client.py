@@ -245,3 +245,92 @@ def test_a_closed_client_sends_nothing(loop):
                 await client.send(get(port))
 
     run(loop, test())
+
+
+# ---- begun without waiting -------------------------------------------------------------------------------------------
+
+
+async def test_nothing_is_begun_without_a_connection_that_is_there():
+    async with serving(answering) as (port, client):
+        request = get(port)
+        assert client.start(request) is None
+        response = await client.send(request)
+        assert client.start(request) is not None or response.complete
+        await response.close()
+
+
+async def test_what_was_begun_is_finished_on_the_same_connection():
+    peers = set()
+
+    async def handle(reader, writer):
+        peers.add(writer.get_extra_info("peername"))
+        await answering(reader, writer)
+
+    async with serving(handle) as (port, client):
+        request = get(port)
+        assert await whole(client, request) == b"ok"
+        begun = client.start(request)
+        assert client.start(request) is None  # that one is in use
+        response = await client.finish(request, begun)
+        assert response is begun
+        assert (response.status, await response.read()) == (200, b"ok")
+        assert len(peers) == 1
+        assert client.start(request) is not None
+
+
+@pytest.mark.parametrize("when", ["before it is waited for", "while it is waited for"])
+async def test_what_was_begun_on_a_stale_connection_is_sent_again_on_a_new_one(when):
+    connections, asked = [], asyncio.Event()
+
+    async def handle(reader, writer):
+        connections.append(writer)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+        if len(connections) == 1:
+            await reader.readuntil(b"\r\n\r\n")
+            asked.set()
+            writer.transport.abort()
+
+    async with serving(handle) as (port, client):
+        request = get(port)
+        assert await whole(client, request) == b"ok"
+        begun, over = client.start(request), asyncio.Event()
+        begun.notify(over.set)
+        if when == "before it is waited for":
+            await asyncio.wait_for(over.wait(), 2)
+            assert begun.failure is not None
+        response = await client.finish(request, begun)
+        assert response is not begun
+        assert (response.status, await response.read()) == (200, b"ok")
+        assert asked.is_set()
+        assert len(connections) == 2
+
+
+async def test_finishing_that_is_cancelled_closes_the_connection():
+    gone = asyncio.Event()
+
+    async def handle(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.read()
+        gone.set()
+
+    async with serving(handle) as (port, client):
+        request = get(port)
+        assert await whole(client, request) == b"ok"
+        finishing = asyncio.ensure_future(client.finish(request, client.start(request)))
+        await asyncio.sleep(0)
+        finishing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await finishing
+        await asyncio.wait_for(gone.wait(), 1)
+
+
+async def test_what_cannot_be_sent_is_not_begun():
+    async with serving(answering) as (port, client):
+        assert await whole(client, get(port)) == b"ok"
+        head = RequestHead(Endpoint(f"http://127.0.0.1:{port}"), "GET", "/", [(b"x", b"a\r\nevil: 1")])
+        with pytest.raises(errors.UpstreamConnectError):
+            client.start(Request(head, None, QUICK))
+        assert await whole(client, get(port)) == b"ok"

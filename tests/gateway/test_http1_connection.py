@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trunkline_gateway import errors
+from trunkline_gateway.outbox import Outbox
 from trunkline_gateway.upstream.client import Timeouts
 from trunkline_gateway.upstream.http1 import answer as answers
 from trunkline_gateway.upstream.http1.pool import Bounds, Pool
@@ -106,6 +107,9 @@ class Directly:
 
     def write(self, transport, data):
         transport.write(data)
+
+    def flush(self):
+        pass
 
 
 class Setup:
@@ -517,3 +521,214 @@ def test_whatever_comes_ends_in_an_answer_or_one_of_our_errors(parts, end):
     assert seen is not None
     if isinstance(seen[0], type):
         assert issubclass(seen[0], errors.UpstreamError)
+
+
+# ---- without waiting for it ------------------------------------------------------------------------------------------
+
+
+class Notes:
+    """Counts how often it was told; what it does then may be set."""
+
+    def __init__(self):
+        self.times = 0
+
+    def __call__(self):
+        self.times += 1
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        lambda setup: setup.connection.data_received(OK),
+        lambda setup: setup.connection.data_received(b"no HTTP at all"),
+        lambda setup: setup.connection.data_received(UNTIL_EOF) or setup.connection.eof_received(),
+        lambda setup: setup.connection.data_received(CHUNKED + b"2\r\nok\r\n0\r\n\r\n"),
+        lambda setup: setup.connection.eof_received(),
+        lambda setup: setup.connection.connection_lost(ConnectionResetError()),
+        lambda setup: setup.clock.advance(11),
+        lambda setup: setup.pool.close(),
+        lambda setup: setup.connection.data_received(CHUNKED + b"40000\r\n" + b"x" * 0x40000),
+    ],
+    ids=["whole", "garbage", "until EOF", "chunked", "EOF", "reset", "silence", "closed", "more than is buffered"],
+)
+async def test_who_asked_to_be_told_is_told_once_when_there_is_nothing_to_wait_for(ending):
+    setup, over = Setup(), Notes()
+    answer = setup.send()
+    answer.notify(over)
+    setup.clock.advance(1)
+    assert over.times == 0
+    ending(setup)
+    assert over.times == 1
+    answer.abandon()
+    setup.clock.advance(100)
+    assert over.times == 1
+
+
+async def test_a_head_or_a_piece_is_no_reason_to_be_told():
+    setup, over = Setup(), Notes()
+    answer = setup.send()
+    answer.notify(over)
+    for piece in (b"HTTP/1.1 103 Early\r\n\r\n", CHUNKED[:20], CHUNKED[20:], b"2\r\nok\r\n"):
+        setup.connection.data_received(piece)
+    assert over.times == 0
+    assert (answer.status, answer.complete) == (200, False)
+    setup.connection.data_received(b"0\r\n\r\n")
+    assert over.times == 1
+    assert (answer.peek(), answer.complete) == (b"ok", True)
+
+
+@pytest.mark.parametrize("how", ["by choice", "by leaving"])
+async def test_who_does_not_want_to_be_told_any_more_is_not(how):
+    setup, over = Setup(), Notes()
+    answer = setup.send()
+    answer.notify(over)
+    if how == "by choice":
+        answer.notify(None)
+        setup.connection.data_received(OK)
+    else:
+        answer.abandon()
+        assert setup.wire.aborted
+    assert over.times == 0
+
+
+async def test_the_connection_can_be_used_again_by_who_is_told():
+    setup = Setup()
+    answer, again = setup.send(), []
+    answer.notify(lambda: again.append(setup.pool.take()))
+    setup.connection.data_received(OK)
+    assert again == [setup.connection]
+    second = setup.send()
+    setup.connection.data_received(OK.replace(b"ok", b"OK"))
+    assert (answer.peek(), second.peek()) == (b"ok", b"OK")
+
+
+async def test_what_was_looked_at_can_still_be_read():
+    setup = Setup()
+    answer = setup.send()
+    for piece in (CHUNKED, b"2\r\nok\r\n", b"3\r\nay!\r\n"):
+        setup.connection.data_received(piece)
+    assert answer.peek() == answer.peek() == b"okay!"
+    setup.connection.data_received(b"1\r\n!\r\n0\r\n\r\n")
+    assert await read_all(answer) == b"okay!!"
+    assert answer.peek() == b""
+
+
+async def test_what_was_told_about_can_be_waited_for_all_the_same():
+    setup = Setup()
+    answer = setup.send()
+    answer.notify(Notes())
+    answer.notify(None)
+    waiting = asyncio.ensure_future(answer.head())
+    await asyncio.sleep(0)
+    setup.connection.data_received(CHUNKED)
+    await waiting
+    setup.connection.eof_received()
+    with pytest.raises(errors.UpstreamProtocolError):
+        await answer.read()
+
+
+class Sink:
+    """Takes ``most`` pieces."""
+
+    def __init__(self, most=1000):
+        self.most = most
+        self.taken = []
+
+    def __call__(self, data):
+        self.taken.append(bytes(data))
+        return len(self.taken) < self.most
+
+
+async def pumping(setup, sink):
+    answer = setup.send()
+    setup.connection.data_received(CHUNKED)
+    pump = asyncio.ensure_future(answer.pump(sink))
+    await asyncio.sleep(0)
+    return answer, pump
+
+
+async def test_a_pump_hands_on_each_piece_as_it_comes_and_ends_with_the_answer():
+    setup, sink = Setup(), Sink()
+    answer, pump = await pumping(setup, sink)
+    for number in range(3):
+        setup.connection.data_received(b"1\r\n%d\r\n" % number)
+        assert len(sink.taken) == number + 1
+    assert not pump.done()
+    setup.connection.data_received(b"1\r\n3\r\n0\r\n\r\n")
+    await pump
+    assert b"".join(sink.taken) == b"0123"
+    assert await answer.read() == b""
+
+
+async def test_a_sink_that_has_enough_gets_no_more_and_nothing_is_lost():
+    setup, sink = Setup(), Sink(2)
+    answer, pump = await pumping(setup, sink)
+    for number in range(5):
+        setup.connection.data_received(b"1\r\n%d\r\n" % number)
+    await pump
+    assert sink.taken == [b"0", b"1"]
+    assert await answer.read() == b"234"
+    setup.connection.data_received(b"1\r\n5\r\n")
+    assert await answer.read() == b"5"
+
+
+@pytest.mark.parametrize("pieces", [0, 2])
+async def test_a_pump_leaves_it_to_the_reader_to_find_out_how_an_answer_failed(pieces):
+    setup, sink = Setup(), Sink()
+    answer, pump = await pumping(setup, sink)
+    for _ in range(pieces):
+        setup.connection.data_received(b"1\r\nx\r\n")
+    setup.connection.eof_received()
+    await pump
+    assert sink.taken == [b"x"] * pieces
+    with pytest.raises(errors.UpstreamProtocolError):
+        await answer.read()
+
+
+async def test_nothing_is_pumped_while_there_is_something_to_be_read_or_nothing_will_come():
+    setup, sink = Setup(), Sink()
+    answer = setup.send()
+    setup.connection.data_received(CHUNKED + b"1\r\nx\r\n")
+    await answer.pump(sink)
+    assert await answer.read() == b"x"
+    setup.connection.data_received(b"0\r\n\r\n")
+    await answer.pump(sink)
+    assert sink.taken == []
+
+
+async def test_a_pump_that_is_cancelled_takes_nothing_more():
+    setup, sink = Setup(), Sink()
+    answer, pump = await pumping(setup, sink)
+    pump.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await pump
+    setup.connection.data_received(b"1\r\nx\r\n")
+    assert sink.taken == []
+    assert await answer.read() == b"x"
+
+
+async def test_the_upstreams_silence_ends_a_pump():
+    setup, sink = Setup(), Sink()
+    answer, pump = await pumping(setup, sink)
+    setup.clock.advance(3)
+    setup.connection.data_received(b"1\r\nx\r\n")
+    setup.clock.advance(3)
+    assert not pump.done()
+    setup.clock.advance(2)
+    await pump
+    with pytest.raises(errors.UpstreamTimeoutError):
+        await answer.read()
+
+
+@pytest.mark.parametrize("length", [2, 100_000])
+async def test_a_request_never_overtakes_what_waits_to_be_written(length):
+    loop, clock, wire = asyncio.get_running_loop(), Clock(), Wire()
+    wire.is_closing = lambda: wire.aborted
+    outbox = Outbox(loop)
+    pool = Pool(clock, clock, outbox, Bounds(idle_seconds=60.0, max_idle=8, max_age_seconds=1000.0), None, b"")
+    connection = pool._new()
+    connection.connection_made(wire)
+    outbox.write(wire, b"before")
+    connection.send(HEAD, b"x" * length, QUICK)
+    await asyncio.sleep(0)
+    assert bytes(wire.written) == b"before" + HEAD + b"content-length: %d\r\n\r\n" % length + b"x" * length
