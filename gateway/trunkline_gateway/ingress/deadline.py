@@ -35,7 +35,8 @@ class Deadline:
         self._at = math.inf
 
     def close(self) -> None:
-        """Clear it, and let go of everything."""
+        """Clear it, and let go of everything: whoever is called holds this, and the two would hold each other."""
+        self._passed = _nothing
         self._at = self._rings_at = math.inf
         if self._timer is not None:
             self._timer.cancel()
@@ -59,3 +60,7 @@ class Deadline:
         else:
             self._at = math.inf
             self._passed()
+
+
+def _nothing() -> None:
+    pass
