@@ -20,6 +20,7 @@ from trunkline_gateway.http import NO_HEADERS, Body, ClientGoneError, Head, Resp
 from trunkline_gateway.ingress.limits import Limits
 from trunkline_gateway.ingress.protocol import protocol_class
 from trunkline_gateway.ingress.wiring import Wiring
+from trunkline_gateway.outbox import Data, Outbox
 from trunkline_gateway.timers import Timers
 
 HOT = os.environ["TRUNKLINE_SUITE"] == "hot"
@@ -83,11 +84,21 @@ class AsgiHandler:
         await self._config.loaded_app(scope, receive, send)
 
 
+class AtOnce(Outbox):
+    """Waits for nobody."""
+
+    def write(self, transport: asyncio.Transport, data: Data) -> None:
+        if isinstance(data, tuple):
+            transport.writelines(data)
+        else:
+            transport.write(data)
+
+
 class DoubleTimers:
     """Timers on the suite's double of a loop, which has neither a clock nor ``call_at``."""
 
     def __init__(self, loop: Any) -> None:
-        self._loop = loop
+        self.loop = self._loop = loop
         self._now = 0.0
         loop.time = lambda: self._now
 
@@ -127,6 +138,8 @@ def make(config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> A
         handler=AsgiHandler(config) if HOT else None,
         timers=DoubleTimers(loop) if double else Timers(loop),  # type: ignore[arg-type]
     )
+    if double:  # it calls nobody soon
+        wiring.outbox = AtOnce(loop)
     ours = protocol_class(wiring)
 
     class UnderTest(ours):  # type: ignore[misc, valid-type]

@@ -361,7 +361,9 @@ class _Protocol(HttpToolsProtocol):
         self._current = None
         if not request.keep_alive:
             self._waiting.clear()
-            if self._receiving is None:
+            # A client that does not know that this is the end may be sending its next request: closing on that would
+            # reset the connection, and the answer might be lost.
+            if self._receiving is None and not self._draining:
                 self.hang_up()
             else:
                 self._leave(self._limits.linger_seconds)
