@@ -55,6 +55,7 @@ MEANT_WITH_A_HANDLER = {
     "test_request_logging": "the handler writes the access log",
     "test_max_concurrency": "limit_concurrency is for ASGI; Limits.in_flight is ours",
     "test_large_post_request": "reading goes on once the body is whole, so that a client that leaves is noticed",
+    "test_shutdown_during_request": "the end waits a second for a client that may be sending its next request",
     "test_100_continue_sent_when_body_consumed": "a body that is there already is not asked for (RFC 9110, 10.1.1)",
 }
 
