@@ -32,6 +32,9 @@ class AsgiHandler:
     def __init__(self, config: Any) -> None:
         self._config = config
 
+    def gathers(self, _head: object) -> bool:
+        return False
+
     def at_once(self, _head: object, _responder: object) -> bool:
         return False
 

@@ -28,6 +28,9 @@ class Handler:
         self.head: Head | None = None
         self.raised: BaseException | None = None
 
+    def gathers(self, head: Head) -> bool:
+        return False
+
     def at_once(self, head: Head, responder: object) -> bool:
         return False
 

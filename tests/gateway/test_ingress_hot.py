@@ -38,6 +38,9 @@ class Handler:
         self.raised: list[BaseException] = []
         self.events: list[str] = []
 
+    def gathers(self, head: Head) -> bool:
+        return False
+
     def at_once(self, head: Head, responder: object) -> bool:
         return False
 

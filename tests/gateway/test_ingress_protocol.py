@@ -28,6 +28,9 @@ class Handler:
         self.gone: list[str] = []
         self.written = 0
 
+    def gathers(self, head: Head) -> bool:
+        return False
+
     def at_once(self, head: Head, responder: object) -> bool:
         return False
 

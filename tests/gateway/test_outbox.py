@@ -170,6 +170,9 @@ class Handler:
     def serves(self, path: str) -> bool:
         return path not in rest.PATHS
 
+    def gathers(self, head: Head) -> bool:
+        return False
+
     def at_once(self, head: Head, responder: Any) -> bool:
         if head.path != "/now":
             return False

@@ -122,6 +122,50 @@ def test_an_answer_ends_the_connection_where_it_should(made: World, version: str
         assert raw.closed_within(1 if ends else 0.1) == ends
 
 
+def pieces(body: bytes, *headers: str, bearer: str = BEARER) -> tuple[str, bytes, bytes]:
+    """A request's head, and its body in two halves."""
+    lines = "\r\n".join((f"POST {PATH} HTTP/1.1", "Host: x", bearer, f"Content-Length: {len(body)}", *headers))
+    return f"{lines}\r\n\r\n", body[: len(body) // 2], body[len(body) // 2 :]
+
+
+@pytest.mark.parametrize("size", [10, 200_000])
+def test_a_body_that_comes_in_pieces_is_waited_for_a_moment(made: World, upstream: Upstream, size: int) -> None:
+    body = json.dumps(CHAT | {"pad": "x" * size}).encode()
+    head, first, second = pieces(body)
+    with connect(made.port) as raw:
+        raw.send(head)
+        raw.send(first)
+        time.sleep(0.1)  # whether it has been read or not: the answer is the same
+        raw.send(second)
+        assert raw.answer().status == 200
+        # What was begun early reads on as ever.
+        raw.send(head)
+        raw.send(first)
+        until(lambda: made.in_flight == 1, "the request to be begun all the same")
+        raw.send(second)
+        assert raw.answer().status == 200
+    made.accounted(2)
+    assert made.handler.ways == ["shortcut", "task"]
+    assert [len(request.body) for request in upstream.requests[-2:]] == [len(upstream.requests[-1].body)] * 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "bearer", "status"),
+    [((), "Authorization: Bearer sk-tl-wrong", 401), (("Expect: 100-continue",), BEARER, 100)],
+)
+def test_a_body_is_not_waited_for_where_its_head_decides(
+    made: World, headers: tuple[str, ...], bearer: str, status: int
+) -> None:
+    head, first, _ = pieces(json.dumps(CHAT).encode(), *headers, bearer=bearer)
+    with connect(made.port) as raw:
+        raw.send(head)
+        if status == 401:
+            raw.send(first)
+        begun = time.monotonic()
+        assert raw.answer(head_only=status == 100).status == status
+        assert time.monotonic() - begun < 0.8
+
+
 def test_a_head_request_is_not_served_by_it(made: World) -> None:
     with connect(made.port) as raw:
         assert raw.request("HEAD", PATH, None, BEARER).answer(head_only=True).status == 405

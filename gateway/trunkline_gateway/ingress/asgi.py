@@ -33,6 +33,10 @@ class Handler(Protocol):
         """Answer one request. Raises nothing but CancelledError."""
         ...
 
+    def gathers(self, head: Head) -> bool:
+        """Whether the driver should wait a moment for the rest of a request's body before it begins it."""
+        ...
+
     def at_once(self, head: Head, responder: Direct) -> bool:
         """Begin to answer a request that has arrived whole, without a task; False: it is for `handle`."""
         ...

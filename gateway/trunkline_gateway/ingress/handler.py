@@ -134,6 +134,17 @@ class Handler:
         self._metrics.began()
         await self._see_through(self._answer(head, body, responder, exchange), responder, exchange, begun)
 
+    def gathers(self, head: Head) -> bool:
+        """Whether to wait a moment for the rest of a body: it is short enough for `at_once`, and the key is good."""
+        length = head.first.get(b"content-length")
+        if length is None or len(length) > 9 or int(length) > self._max_at_once_bytes or b"expect" in head.first:
+            return False
+        try:
+            authenticate(head, self._table(), wall=self._wall, trusted_proxies=self._policy.trusted_proxies)
+        except errors.GatewayError:
+            return False
+        return True
+
     def at_once(self, head: Head, responder: Direct) -> bool:
         """Serve a request by a `Shortcut`, if it is of the kind that one is for; else nothing has happened.
 

@@ -75,6 +75,7 @@ class HotRequest:
         complete: Whether there is nothing more to send, be it because the answer is out or because it was given up.
         started: Whether a status is out.
         begun: Whether the handler has it.
+        gathered: Whether it waits for the rest of its body before the handler gets it; that is bounded.
     """
 
     __slots__ = (
@@ -93,6 +94,7 @@ class HotRequest:
         "begun",
         "complete",
         "ended",
+        "gathered",
         "handed_over",
         "head",
         "keep_alive",
@@ -109,6 +111,7 @@ class HotRequest:
         self._one_point_nought = one_point_nought
         self._withheld = withheld
         self.begun = False
+        self.gathered = False
         self.started = False
         self.complete = False
         self.ended = False
@@ -132,7 +135,7 @@ class HotRequest:
         self._size += len(data)
         reader = self._reader
         if reader is None:
-            if self._size > HIGH_WATER_LIMIT:
+            if self._size > HIGH_WATER_LIMIT and not self.gathered:
                 self._connection.flow.pause_reading()
         elif self._size <= self._limit:
             self._idle.set(self._connection.body_idle_seconds)

@@ -50,6 +50,9 @@ _IDLE, _HEAD, _BODY = range(3)
 
 _NONE: Final[list[tuple[bytes, bytes]]] = []
 
+_GATHER_SECONDS: Final = 1.0
+"""How long a body may take to arrive whole before its request is begun all the same."""
+
 _LAST_WORDS_SECONDS: Final = 1.0
 """How long a client that was refused may take to read the answer and close."""
 
@@ -205,8 +208,14 @@ class _Protocol(HttpToolsProtocol):
         self._silent = True
         if self._silent_fed > self._limits.head_bytes:
             self._head_too_large()
+        current = self._current
+        if current is not self._receiving or not isinstance(current, HotRequest) or current.begun or current.gathered:
+            return
         # The message is not whole, so the handler gets to see its head: it may not want the body.
-        if (current := self._current) is self._receiving and isinstance(current, HotRequest) and not current.begun:
+        if self.wiring.handler is not None and self.wiring.handler.gathers(current.head):
+            current.gathered = True
+            self._deadline.set(_GATHER_SECONDS)
+        else:
             self._begin(current)
 
     def _head_too_large(self) -> None:
@@ -333,6 +342,9 @@ class _Protocol(HttpToolsProtocol):
         self._receiving = request
 
     def _begin(self, request: _Request, ending: int = 0) -> None:
+        if isinstance(request, HotRequest) and request.gathered:
+            request.gathered = False
+            self._deadline.clear()
         if isinstance(request, ColdRequest):
             self.outbox.flush()
             super()._start_asgi_task(request.cycle, request.app)
@@ -398,6 +410,8 @@ class _Protocol(HttpToolsProtocol):
     def _time_is_up(self) -> None:
         if self._hanging_up:
             self.transport.abort()
+        elif isinstance(current := self._current, HotRequest) and current.gathered and not current.begun:
+            self._begin(current)
         elif self._deaf or self._state == _BODY or (self._state == _IDLE and self._target is not None):
             self.hang_up()
         else:
