@@ -103,20 +103,32 @@ class Wire:
 
 
 class Directly:
-    """An outbox that does not wait for the end of the turn."""
+    """An outbox that does not wait for the end of the turn; or, ``held``, until it is flushed."""
+
+    def __init__(self):
+        self.flushed = 0
+        self.held = None
 
     def write(self, transport, data):
+        if self.held is not None:
+            self.held.append((transport, data))
+            return
         transport.write(data)
+        self.flushed += 1
 
     def flush(self):
-        pass
+        self.flushed += 1
+        held, self.held = self.held or [], None
+        for transport, data in held:
+            transport.write(data)
 
 
 class Setup:
     def __init__(self, **bounds):
         self.clock = Clock()
+        self.outbox = Directly()
         kept = {"idle_seconds": 60.0, "max_idle": 8, "max_age_seconds": 1000.0} | bounds
-        self.pool = Pool(self.clock, self.clock, Directly(), Bounds(**kept), None, b"")
+        self.pool = Pool(self.clock, self.clock, self.outbox, Bounds(**kept), None, b"")
         self.wire, self.connection = self.connect()
 
     def connect(self):
@@ -732,3 +744,18 @@ async def test_a_request_never_overtakes_what_waits_to_be_written(length):
     connection.send(HEAD, b"x" * length, QUICK)
     await asyncio.sleep(0)
     assert bytes(wire.written) == b"before" + HEAD + b"content-length: %d\r\n\r\n" % length + b"x" * length
+
+
+async def test_what_comes_before_the_request_is_out_is_no_answer_to_it():
+    setup = Setup()
+    first = setup.send()
+    setup.connection.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+    assert await read_all(first) == b"ok"
+    setup.outbox.held = []
+    answer = setup.send()
+    setup.connection.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nstray")
+    with pytest.raises(errors.UpstreamConnectError) as lost:
+        await answer.head()
+    assert lost.value.reused  # so that it is sent again, on another connection
+    assert setup.wire.aborted
+    assert setup.connection not in setup.pool._idle

@@ -204,13 +204,11 @@ class OneAttempt:
         self._answers("ok")
         await self._downstream.start(response.status, self._block, self._headers(content_type_of(response)))
         tail = b""
+        held.reverse()
         try:
-            data = b"".join(held) or await response.read()
-            held.clear()
-            while data:
+            while data := held.pop() if held else await response.read():
                 tail = (tail + data[-openai_response.TAIL_BYTES :])[-openai_response.TAIL_BYTES :]
                 await self._downstream.write(data)
-                data = await response.read()
         except errors.UpstreamError as error:
             self._break_off(error)
             await self._downstream.abort()

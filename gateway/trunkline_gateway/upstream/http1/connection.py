@@ -46,6 +46,7 @@ class Connection(asyncio.Protocol):
         "_paused",
         "_pool",
         "_reused",
+        "_sent_at",
         "_timer",
         "_timer_at",
         "_timers",
@@ -73,6 +74,7 @@ class Connection(asyncio.Protocol):
         self._close_notify = False
         self._answer: Answer | None = None
         self._reused = False
+        self._sent_at = -1
         self._unsent: memoryview | None = None
         self._writable = True
         self._paused = False
@@ -96,6 +98,7 @@ class Connection(asyncio.Protocol):
             answer.fail(failures.lost(None, received=False, in_body=False, reused=self._reused))
             return answer
         self._parser.begin()
+        self._sent_at = self._outbox.flushed
         self._expect_within(timeouts.first_byte)
         self._head_due = self._last_seen + timeouts.first_byte
         if body is None:
@@ -133,7 +136,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read on; a small answer is whole after this."""
         answer = self._answer
-        if answer is None:
+        if answer is None or self._sent_at == self._outbox.flushed:
+            # Nothing was asked, or not yet: whatever this is, it is no answer. Who waits for one asks elsewhere.
             self.abort()
             return
         self._last_seen = self._loop.time()
