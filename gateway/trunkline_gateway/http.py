@@ -98,7 +98,7 @@ class Responder(Protocol):
         ...
 
     async def start(self, status: int, block: Block, headers: Headers) -> None:
-        """Send status and headers; they are on the wire when this returns, not only when the body follows."""
+        """Send status and headers; they are on the wire before the loop's turn is over, whether or not more follows."""
         ...
 
     async def write(self, data: bytes) -> None:

@@ -1,6 +1,7 @@
 """Which failure goes on to which target, and what the client gets when none is left."""
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -264,6 +265,15 @@ def test_an_error_of_the_request_with_status_200_is_the_answer() -> None:
     body = b'{"error":{"message":"filtered","code":"content_filter","status":400}}'
     served = fakes.run(serve(fakes.call(*two_targets()), Answer.json(body)))
     assert (served.responder.status, served.responder.body, len(served.client.requests)) == (200, body, 1)
+
+
+@pytest.mark.parametrize("asked", [fakes.call, fakes.streamed])
+def test_an_answer_that_is_compressed_unasked_fails_over(asked: Callable[..., attempts.Call]) -> None:
+    content_type = "text/event-stream" if asked is fakes.streamed else "application/json"
+    coded = Answer([b"\x1f\x8b" * 5_000_000], content_type=content_type, headers={"content-encoding": "gzip"})
+    served = fakes.run(serve(asked(*two_targets()), coded, Answer.json(WHOLE)))
+    assert (served.responder.body, served.outcome.target) == (WHOLE, "second")
+    assert served.outcome.attempts[0].result == "protocol_error"
 
 
 def test_a_whole_answer_that_is_cut_fails_over_unseen() -> None:

@@ -5,6 +5,7 @@ from beginning to end. Errors have OpenAI's shape; every answer has an ``x-reque
 """
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
@@ -18,6 +19,7 @@ from trunkline_gateway import errors
 from trunkline_gateway.catalog import models as catalog
 from trunkline_gateway.dialects.openai_chat import errors as openai_errors
 from trunkline_gateway.dialects.openai_chat import request as openai_request
+from trunkline_gateway.exchange import Operation
 from trunkline_gateway.http import NO_HEADERS, Body, ClientGoneError, Head, Responder
 from trunkline_gateway.ingress import request_ids, rest
 from trunkline_gateway.ingress.authenticate import authenticate
@@ -38,7 +40,7 @@ _logger = logging.getLogger(__name__)
 
 _JSON: Final = (b"content-type", b"application/json")
 
-_PARSED_AT_ONCE_BYTES: Final = 1 << 20
+_PARSED_AT_ONCE_BYTES: Final = 512 << 10
 """A longer body is parsed in a thread, so that it does not hold up everybody else."""
 
 _Endpoint: TypeAlias = Literal["chat", "embeddings", "models", "model"]
@@ -146,10 +148,7 @@ class Handler:
         return True
 
     def at_once(self, head: Head, responder: Direct) -> bool:
-        """Serve a request by a `Shortcut`, if it is of the kind that one is for; else nothing has happened.
-
-        What is wrong with a request is not for it to say: `handle` looks again, and says it.
-        """
+        """Serve a request by a `Shortcut`, or refuse it, if it is of the kind that one is for; else do nothing."""
         begun = time.monotonic()
         found = _FIXED.get(head.path)
         if found is None or head.method != "POST" or b"content-encoding" in head.first:
@@ -161,12 +160,16 @@ class Handler:
         if len(sent) > self._max_at_once_bytes:
             return False
         snapshot = self._table()
+        if not snapshot.version:
+            return False
+        exchange = _exchange(head)
         try:
             key = authenticate(head, snapshot, wall=self._wall, trusted_proxies=self._policy.trusted_proxies)
-            request = openai_request.parse(sent, operation)
+            exchange.key = key.name
+            exchange.team = key.team
+            request = openai_request.parse(sent, operation, at_once=True)
             if request.stream:
                 return False
-            exchange = _exchange(head)
             resolved = resolve(snapshot, key, request.model)
             call = attempts.Call(request, resolved, exchange.request_id, request_heads.crossing(head.first))
             order = attempts.plan_calmly(call, self._health)
@@ -175,12 +178,15 @@ class Handler:
             candidate = order.candidates[0]
             sending = upstream_request.build(call, candidate, candidate.keys[0], self._policy.serving.timeouts)
             answer = self._client.start(sending)
-        except errors.GatewayError:
+        except openai_request.LaboriousError:
             return False
+        except errors.GatewayError as error:
+            # Not for `handle` to find out once more: what is wrong may be long to look for.
+            self._metrics.began()
+            responder.go_on(self._see_through(_raised(error), responder, exchange, begun))
+            return True
         if answer is None:
             return False
-        exchange.key = key.name
-        exchange.team = key.team
         self._metrics.began()
         Shortcut(self, responder, exchange, begun, call, order, sending, answer)
         return True
@@ -254,10 +260,7 @@ class Handler:
             message = "Compressed request bodies are not accepted; send the body without Content-Encoding."
             raise errors.InvalidRequestError(message, status=415, code="unsupported_content_encoding")
         sent = await body.read(self._policy.max_body_bytes)
-        if len(sent) > _PARSED_AT_ONCE_BYTES:
-            request = await asyncio.to_thread(openai_request.parse, sent, operation)
-        else:
-            request = openai_request.parse(sent, operation)
+        request = await _parsed(sent, operation)
         del sent
         resolved = resolve(snapshot, key, request.model)
         call = attempts.Call(request, resolved, exchange.request_id, request_heads.crossing(head.first))
@@ -280,6 +283,18 @@ class Handler:
             )
         finally:
             _account(outcome, exchange)
+
+
+async def _parsed(body: bytes, operation: Operation) -> openai_request.Request:
+    """The envelope; what takes long is done in a thread, so that it does not hold up everybody else."""
+    if len(body) <= _PARSED_AT_ONCE_BYTES:
+        with contextlib.suppress(openai_request.LaboriousError):
+            return openai_request.parse(body, operation, at_once=True)
+    return await asyncio.to_thread(openai_request.parse, body, operation)
+
+
+async def _raised(error: errors.GatewayError) -> None:
+    raise error
 
 
 def _exchange(head: Head) -> Exchange:

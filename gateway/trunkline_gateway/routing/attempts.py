@@ -82,14 +82,12 @@ async def serve(
 
 
 def plan_calmly(call: Call, health: Health, chance: Chance = random.random) -> Plan | None:
-    """The plan for a call while nothing has failed lately; None where it takes more thought, or there is nothing."""
-    if not health.untroubled:
-        return None
-    lineup = call.resolved.lineups.get(call.request.operation)
-    if lineup is not None and lineup.settled is not None:
-        return lineup.settled
+    """The plan for a call, if its first target and key are well; None where it takes more thought."""
     order = plan.plan(call.resolved, call.request.operation, health, chance)
-    return order if order.candidates else None
+    if not order.candidates:
+        return None
+    first = order.candidates[0]
+    return order if health.is_well(first.name, first.upstream, first.keys[0]) else None
 
 
 class _Loop(Serving):

@@ -91,10 +91,11 @@ class Health:
 
     # ---- asked by the plan ----
 
-    @property
-    def untroubled(self) -> bool:
-        """Whether nothing has failed lately: no key and no target cools, was refused or is on trial."""
-        return not self._keys and not self._targets
+    def is_well(self, target: TargetName, upstream: Upstream, key: UpstreamKey) -> bool:
+        """Whether nothing speaks against the two: neither has failed since it last succeeded."""
+        if self._targets and target in self._targets:
+            return False
+        return not self._keys or _name(upstream, key) not in self._keys
 
     def key_state(self, upstream: Upstream, key: UpstreamKey) -> State:
         """Whether the key may be tried now; a refused one whose probe is due counts as active."""
@@ -128,8 +129,6 @@ class Health:
 
         Whoever gets a ticket uses it as a context manager and says how the attempt went.
         """
-        if self.untroubled:
-            return Ticket(self, target, upstream, key, None, None)
         key_entry = self._key(upstream, key)
         if key_entry is not None:
             now = self.clock()
@@ -137,7 +136,7 @@ class Health:
                 return None
             if key_entry.state == "rejected":
                 self._wait(key_entry, PROBE_SECONDS)
-        target_entry = self._targets.get(target)
+        target_entry = self._targets.get(target) if self._targets else None
         return Ticket(
             self,
             target,

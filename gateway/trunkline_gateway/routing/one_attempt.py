@@ -33,6 +33,7 @@ STREAM_TRUNCATED: Final = "stream_truncated"
 UPSTREAM_REFUSED: Final = "upstream_refused"
 """Stands in the outcome for an error whose code is the upstream's own."""
 
+_CODED: Final = "The upstream compressed its answer, although it was asked not to."
 _JSON: Final = b"application/json"
 _EVENT_STREAM: Final = b"text/event-stream"
 
@@ -112,6 +113,8 @@ class OneAttempt:
                     status = self._status = response.status
                     if not 200 <= status < 300:
                         failure = await self._error(response)
+                    elif _is_coded(response):
+                        raise errors.UpstreamProtocolError(_CODED)
                     elif serving.call.request.stream and _is_event_stream(response):
                         failure = await self._stream(response)
                     else:
@@ -364,6 +367,11 @@ def _is_event_stream(response: Response) -> bool:
         if name == b"content-type":
             return value.partition(b";")[0].strip().lower() == _EVENT_STREAM
     return True
+
+
+def _is_coded(response: Response) -> bool:
+    """Whether it is compressed, although `identity` was asked for: it could be neither checked nor passed on."""
+    return any(name == b"content-encoding" and value.lower() != b"identity" for name, value in response.headers)
 
 
 async def _error_body(response: Response) -> bytes:

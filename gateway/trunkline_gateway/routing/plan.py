@@ -70,7 +70,7 @@ class Lineup:
     Attributes:
         candidates: Those that take part: weight over 0. Their accounts may have no keys.
         spoken: See `Plan`.
-        settled: The plan as long as nothing has failed, where chance and expiry have no say in it.
+        settled: The plan as long as its only target and key are well, where chance and expiry have no say in it.
     """
 
     candidates: tuple[Candidate, ...]
@@ -83,8 +83,10 @@ def plan(resolved: Resolved, operation: Operation, health: Health, chance: Chanc
     lineup = resolved.lineups.get(operation)
     if lineup is None:
         lineup = resolved.lineups[operation] = _line_up(resolved, operation)
-    if lineup.settled is not None and health.untroubled:
-        return lineup.settled
+    if lineup.settled is not None:
+        only = lineup.settled.candidates[0]
+        if health.is_well(only.name, only.upstream, only.keys[0]):
+            return lineup.settled
     rejected = False
     soonest: float | None = None
     healthy: dict[int, list[Candidate]] = {}

@@ -27,6 +27,9 @@ PATHS: Final[Mapping[Operation, str]] = MappingProxyType({"chat": "/chat/complet
 MAX_DEPTH: Final = 128
 """Arrays and objects inside each other, the body itself included."""
 
+MAX_MEMBERS: Final = 1024
+"""Of the body itself."""
+
 MAX_MODEL_CHARACTERS: Final = 253
 
 USAGE_UNASKED: Final = frozenset({"mistral"})
@@ -90,6 +93,7 @@ _NOT_BRACKETS: Final = bytes(each for each in range(256) if each not in b'"[]{}'
 _STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _TRUE: Final = msgspec.Raw(b"true")
 _SHORT_BYTES: Final = 8 << 10
+_WALKED_AT_ONCE_BYTES: Final = 32 << 10
 _USAGE_ASKED: Final = b',"stream_options":{"include_usage":true}'
 
 
@@ -164,13 +168,23 @@ class Request(msgspec.Struct, frozen=True, gc=False):
         return place
 
 
-def parse(body: bytes, operation: Operation) -> Request:
-    """Read the envelope. Time is linear in the body; for one over a few MiB it is best spent in a thread.
+class LaboriousError(Exception):
+    """Reading the body would take milliseconds: it is long, and written or nested in an uncommon way."""
+
+
+def parse(body: bytes, operation: Operation, *, at_once: bool = False) -> Request:
+    """Read the envelope. Time is linear in the body; for one over some 100 KiB it is best spent in a thread.
+
+    Args:
+        body: As sent.
+        operation: What is wanted.
+        at_once: Do not take long; see `LaboriousError`.
 
     Raises:
         InvalidRequestError: The body cannot be used; ``param`` names the field where there is one.
+        LaboriousError: It would take long.
     """
-    fields, spaces = _members(body)
+    fields, spaces = _members(body, at_once and len(body) > _WALKED_AT_ONCE_BYTES)
     if not REFUSED_FIELDS.isdisjoint(fields):
         name = next(name for name in fields if name in REFUSED_FIELDS)
         raise InvalidRequestError(
@@ -189,8 +203,27 @@ def parse(body: bytes, operation: Operation) -> Request:
 # ---- the body --------------------------------------------------------------------------------------------------------
 
 
-def _members(body: bytes) -> tuple[Mapping[str, msgspec.Raw], int | None]:
+def _members(body: bytes, no_walk: bool) -> tuple[Mapping[str, msgspec.Raw], int | None]:
     """The members of a body that is safe to pass on, and the spaces between them; see `Request`."""
+    fields = _decoded(body)
+    spaces = _spaces(body, fields)
+    if (brackets := _brackets(body)) > MAX_DEPTH:
+        # Each message after another closes an object and opens one, so it adds nothing. What looks like that is it: in
+        # a string the quote would be escaped, or end the string, and then no letter could follow.
+        siblings = body.count(b'}, {"role": ' if spaces else b'},{"role":')
+        if brackets - siblings > MAX_DEPTH:
+            if no_walk:
+                raise LaboriousError
+            if _depth_of(body) > MAX_DEPTH:
+                _refuse_depth()
+    if spaces is None:
+        if no_walk:
+            raise LaboriousError
+        _places(body, fields)
+    return fields, spaces
+
+
+def _decoded(body: bytes) -> Mapping[str, msgspec.Raw]:
     if not body.isascii():
         _check_encoding(body)
     try:
@@ -204,16 +237,9 @@ def _members(body: bytes) -> tuple[Mapping[str, msgspec.Raw], int | None]:
             _refuse("The body is empty; send a JSON object.")
         # Its text is the place and what was wrong there, never the body.
         _refuse(f"The body is not valid JSON: {str(failure).removeprefix('JSON is malformed: ')}.")
-    spaces = _spaces(body, fields)
-    if (brackets := _brackets(body)) > MAX_DEPTH:
-        # Each message after another closes an object and opens one, so it adds nothing. What looks like that is it: in
-        # a string the quote would be escaped, or end the string, and then no letter could follow.
-        siblings = body.count(b'}, {"role": ' if spaces else b'},{"role":')
-        if brackets - siblings > MAX_DEPTH and _depth_of(body) > MAX_DEPTH:
-            _refuse_depth()
-    if spaces is None:
-        _places(body, fields)
-    return fields, spaces
+    if len(fields) > MAX_MEMBERS:
+        _refuse(f"The body has more than {MAX_MEMBERS} fields.")
+    return fields
 
 
 def _check_encoding(body: bytes) -> None:
