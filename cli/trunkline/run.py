@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,8 @@ from typing import Any, Final
 import uvloop
 
 from trunkline import keys, welcome
-from trunkline_gateway.runtime import Gateway, tune_process
+from trunkline_gateway import process
+from trunkline_gateway.runtime import Gateway
 from trunkline_gateway.settings import Settings as GatewaySettings
 from trunkline_operator.compile.compiler import compile as compile_world
 from trunkline_operator.compile.memo import Memo
@@ -49,16 +50,16 @@ def main(parsed: argparse.Namespace) -> int:
     root = Path(parsed.directory)
     first = load(root)
     for problem in (*_invalid(first), *first.warnings):
-        print(problem, file=sys.stderr)
+        _say(f"{problem}")
     if not _serves_something(first):
-        print(f"trunkline run: nothing valid to serve in {root}", file=sys.stderr)
+        _say(f"trunkline run: nothing valid to serve in {root}")
         return 1
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_until_signalled(parsed, root, first))
     except OSError as error:
         hint = "--port and --admin-port choose others" if "in use" in str(error) else "see --help"
-        print(f"trunkline run: cannot listen: {error.strerror or error} ({hint})", file=sys.stderr)
+        _say(f"trunkline run: cannot listen: {error.strerror or error} ({hint})")
         return 1
 
 
@@ -69,8 +70,8 @@ async def _until_signalled(parsed: argparse.Namespace, root: Path, first: Loaded
     def asked_to_stop() -> None:
         if serving.cancelling():
             os._exit(130)  # asked twice
-        print(f"stopping; running answers have {_GRACE_SECONDS:.0f} s, Ctrl-C again ends them", file=sys.stderr)
         serving.cancel()
+        _say(f"stopping; running answers have {_GRACE_SECONDS:.0f} s, Ctrl-C again ends them")
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked_to_stop)
@@ -110,22 +111,41 @@ async def _serve(parsed: argparse.Namespace, root: Path, first: Loaded) -> None:
             # The gateway would find it a moment later all the same, but not without a warning.
             await _either(operator.listening.wait(), operating)
             await gateway.start()
-            await _either(tune_process(gateway), operating)
+            await _either(process.tune(gateway.wait_ready()), operating)
             url = f"http://{_reachable(parsed.host)}:{gateway.port}"
             env = parsed.state_dir / "env"
             if made is not None:
                 welcome.write_env(env, f"{url}/v1", made)
-                if not parsed.welcome:
+            with _if_read():
+                if made is not None and not parsed.welcome:
                     print(f"There is no VirtualKey in {root}; a key for this run, also in {env}:\n{made}", flush=True)
-            print(f"ready {url}", flush=True)
-            if made is not None and parsed.welcome:
-                await welcome.greet(f"{url}/v1", made, env)
+                print(f"ready {url}", flush=True)
+                if made is not None and parsed.welcome:
+                    await welcome.greet(f"{url}/v1", made, env)
             await asyncio.shield(operating)
         finally:
             await gateway.stop()
             operating.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await operating
+
+
+def _say(text: str) -> None:
+    """Tell people on stderr, after what was logged before, and without waiting for somebody to read it."""
+    if (handler := logs.handler()) is not None:
+        handler.write_lines(f"{text}\n".encode("utf-8", "backslashreplace"))
+
+
+@contextlib.contextmanager
+def _if_read() -> Iterator[None]:
+    """Print what people may want to know; that nobody reads stdout (any more) must not end a server."""
+    try:
+        yield
+    except OSError:
+        # What is left in the buffer would fail again at the interpreter's end, and make it the exit code.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 async def _either(started: Any, operating: asyncio.Task[None]) -> None:  # noqa: ANN401 - any coroutine

@@ -9,11 +9,9 @@ One per event loop. `run` is the process around it.
 """
 
 import asyncio
-import gc
 import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import Coroutine, Mapping
 from importlib import metadata
@@ -21,7 +19,7 @@ from typing import Any, Final
 
 import uvloop
 
-from trunkline_gateway import admin
+from trunkline_gateway import admin, process
 from trunkline_gateway.ingress import handler, rest
 from trunkline_gateway.ingress.asgi import Application
 from trunkline_gateway.ingress.limits import Limits
@@ -47,8 +45,6 @@ from trunkline_protocol.v1 import routing_pb2 as pb
 
 _logger = logging.getLogger(__name__)
 
-_COLLECT_AFTER_OBJECTS: Final = 20_000
-_GIVE_WAY_SECONDS: Final = 0.0005
 _RESTART_SECONDS: Final = 5.0
 _ADMIN_GRACE_SECONDS: Final = 1.0
 
@@ -314,26 +310,11 @@ async def _serve(settings: Settings) -> int:
         _logger.error("cannot listen: %s", error.strerror or error)
         return 1
     _logger.info("listening", extra=logs.fields(port=gateway.port, admin_port=gateway.admin_port))
-    tuning = asyncio.create_task(tune_process(gateway))
+    tuning = asyncio.create_task(process.tune(gateway.wait_ready()))
     await until.wait()
     tuning.cancel()
     await gateway.stop()
     return 0
-
-
-async def tune_process(gateway: Gateway) -> None:
-    """Make the process that ``gateway`` lives in one that serves requests; waits for the gateway to be ready.
-
-    A full garbage collection looks at every object there is: with 10,000 keys that takes tens of milliseconds in which
-    nothing else happens. So what is there once there is a table is left out of it, and since requests leave nothing
-    behind that only a collection could find, it looks for such things rarely. Threads that reckon (a scrape of
-    ``/metrics``) give way to the loop ten times as often as by default.
-    """
-    await gateway.wait_ready()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER_OBJECTS)
-    sys.setswitchinterval(_GIVE_WAY_SECONDS)
 
 
 def _wall() -> float:
