@@ -7,21 +7,25 @@ break in a message cannot start a second event.
 Whoever logs is responsible for what: no secret, prompt or key belongs in a message or a field.
 """
 
-import io
 import json
 import logging
 import os
 import select
 import sys
-import threading
 import traceback
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TextIO
+
+from trunkline_protocol.lines import LineWriter
+
+_logger = logging.getLogger(__name__)
 
 Format = Literal["json", "text"]
 
 FORMATS: Final[tuple[str, ...]] = ("json", "text")
 LEVELS: Final[tuple[str, ...]] = ("debug", "info", "warning", "error")
+_LAST_STANDARD_DESCRIPTOR: Final = 2
 
 
 def fields(**values: object) -> dict[str, Any]:
@@ -30,10 +34,20 @@ def fields(**values: object) -> dict[str, Any]:
 
 
 def configure(*, level: str = "info", log_format: str = "json", stream: TextIO | None = None) -> None:
-    """Let the root logger, and so every logger of the process, write to ``stream`` (stderr) and nowhere else."""
+    """Let the root logger, and so every logger of the process, write to ``stream`` (stderr) and nowhere else.
+
+    Nobody who logs ever waits for the stream's reader, see `LineHandler`. What an earlier call had installed is closed.
+    To be called before sockets are opened: a process that was started without its standard streams has them as
+    ``/dev/null`` afterwards, so that no connection gets the number of one.
+    """
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        _reserve_standard_descriptors()
     root = logging.getLogger()
+    before = handler()
     root.handlers[:] = [LineHandler(stream or sys.stderr, "text" if log_format == "text" else "json")]
     root.setLevel(level.upper())
+    if before is not None:
+        before.close()
 
 
 def handler() -> "LineHandler | None":
@@ -51,42 +65,122 @@ def text_line(ts: str, level: str, logger: str, said: str) -> str:
     return f"{ts} {level:<7} {logger}: {said}".replace("\r", "\\r").replace("\n", "\\n")
 
 
-class LineHandler(logging.StreamHandler[TextIO]):
-    """Writes records, and lines that others have rendered, to one stream; each line in one piece."""
+class LineHandler(logging.Handler):
+    """Writes records, and lines that others have rendered, to one stream; each line in one piece, in their order.
 
-    def __init__(self, stream: TextIO, log_format: Format) -> None:
-        super().__init__(stream)
+    A stream with a file descriptor is written to by a thread, past the stream's own buffer: nobody who logs waits for
+    whoever reads (or does not), up to `lines.BOUND_BYTES`; see `lines.LineWriter` for what is beyond that. A stream in
+    memory has every line at once. Nothing is done by ``flush``; `close`, which the interpreter calls at its end, writes
+    what is left.
+
+    Args:
+        stream: None, as `sys.stderr` is where the process was started without one: everything is dropped.
+    """
+
+    def __init__(self, stream: TextIO | None, log_format: Format) -> None:
+        super().__init__()
         self.log_format: Final = log_format
-        # Not the handler's own lock: the interpreter takes that one at its end, and must not wait for a stuck stream.
-        self._writing = threading.RLock()
+        self._stream: Final = stream
+        self._lost = 0  # where there is no writer
+        self._writer = LineWriter(self._write, report=self._dropped_line) if _has_descriptor(stream) else None
         self.setFormatter(TextFormatter() if log_format == "text" else JSONFormatter())
 
+    @property
+    def dropped(self) -> int:
+        """How many lines were never written, because writing was too slow or failed."""
+        return self._lost if self._writer is None else self._writer.dropped
+
     def emit(self, record: logging.LogRecord) -> None:
-        """Write ``record``, not into the midst of `write_lines`."""
-        with self._writing:
-            super().emit(record)
+        """Render ``record``, to be written soon."""
+        try:
+            line = self.format(record)
+        except Exception:  # noqa: BLE001  # whatever is wrong with it, it is a defect of who logs and must not stop them
+            self.handleError(record)
+        else:
+            self.write_lines(_encoded(line))
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name for it
+        """Log that ``record`` cannot be rendered, and from where it is; not what it holds."""
+        said = f"a record of {record.pathname}:{record.lineno} cannot be rendered"
+        failed = logging.LogRecord(record.name, logging.ERROR, __file__, 0, said, None, sys.exc_info())
+        self.write_lines(_encoded(self.format(failed)))
 
     def write_lines(self, lines: bytes) -> None:
-        """Write whole lines, in UTF-8, past the stream's own buffer; blocks while the other end does not read.
+        """Let whole lines, in UTF-8, be written after what was logged before. Never blocks, never raises."""
+        if self._writer is None:
+            self._keep(lines)
+        elif not self._writer.put(lines):
+            self._write_late(lines)
 
-        Raises:
-            OSError: It cannot be written; some of it may have been.
-            ValueError: The stream is closed.
-        """
-        with self._writing:
+    def close(self) -> None:
+        """Write what is left, for two seconds at most."""
+        if self._writer is not None:
+            self._writer.close()
+        super().close()
+
+    def _keep(self, lines: bytes) -> None:
+        with self.lock or nullcontext():
             try:
-                descriptor = self.stream.fileno()
-            except io.UnsupportedOperation:  # a stream in memory
-                self.stream.write(lines.decode())
-                return
-            rest = memoryview(lines)
-            while rest:
-                try:
-                    rest = rest[os.write(descriptor, rest) :]
-                except BlockingIOError:  # who shares the terminal has made it non-blocking
-                    writable = select.poll()
-                    writable.register(descriptor, select.POLLOUT)
-                    writable.poll()
+                if self._stream is not None:
+                    self._stream.write(lines.decode())
+                    self._stream.flush()
+                    return
+            except ValueError:  # it is closed
+                pass
+            self._lost += lines.count(b"\n")
+
+    def _write(self, lines: bytes) -> None:
+        descriptor = self._descriptor()
+        rest = memoryview(lines)
+        while rest:
+            try:
+                rest = rest[os.write(descriptor, rest) :]
+            except BlockingIOError:  # who shares the terminal has made it non-blocking
+                _is_writable(descriptor, timeout_seconds=None)
+
+    def _write_late(self, lines: bytes) -> None:
+        """Write as much as certainly does not block: the interpreter is ending, there is nobody to wait any more."""
+        with suppress(OSError, ValueError):
+            descriptor = self._descriptor()
+            if _is_writable(descriptor, timeout_seconds=0):
+                os.write(descriptor, lines[: select.PIPE_BUF])
+
+    def _descriptor(self) -> int:
+        """Ask anew each time: the number of a closed stream may already be somebody else's."""
+        return -1 if self._stream is None else self._stream.fileno()
+
+    def _dropped_line(self, dropped: int) -> bytes:
+        if not _logger.isEnabledFor(logging.WARNING):
+            return b""
+        said = "lines of the log were dropped"
+        record = logging.LogRecord(_logger.name, logging.WARNING, __file__, 0, said, None, None)
+        record.__dict__.update(fields(lines=dropped))
+        return _encoded(self.format(record))
+
+
+def _reserve_standard_descriptors() -> None:
+    """Open the numbers 0 to 2 where they are free. Libraries take what is there for a terminal; libuv aborts on it."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _LAST_STANDARD_DESCRIPTOR:
+        pass
+    os.close(descriptor)
+
+
+def _has_descriptor(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.fileno() >= 0
+    except (AttributeError, ValueError):  # in memory, or closed
+        return False
+
+
+def _is_writable(descriptor: int, *, timeout_seconds: float | None) -> bool:
+    """Tell whether the descriptor takes `select.PIPE_BUF` bytes without blocking; None: wait until it does."""
+    writable = select.poll()
+    writable.register(descriptor, select.POLLOUT)
+    return bool(writable.poll(None if timeout_seconds is None else timeout_seconds * 1000))
+
+
+def _encoded(line: str) -> bytes:
+    return f"{line}\n".encode("utf-8", "backslashreplace")
 
 
 class JSONFormatter(logging.Formatter):

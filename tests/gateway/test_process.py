@@ -19,12 +19,13 @@ async def main():
     await tuning
     assert gc.get_freeze_count() > 1000
     before = resident_mb()
-    for size in (200, 1000, 8000):  # growing, as glibc's idea of a large block would
-        blocks = [b"x" * size * 1024 for _ in range(100_000 // size)]
-        small = [b"y" * 600 for _ in range(1000)]  # above the last of them in the heap, were they in it
-        del blocks
-    assert resident_mb() - before < 20, (before, resident_mb())
-    del small
+    del_me = b"x" * (30 << 20)
+    del del_me  # from here on glibc would take blocks of this size from the heap,
+    blocks = [b"x" * (1 << 20) for _ in range(100)]
+    pins = [b"y" * 600 for _ in range(10_000)]  # and these would lie above them, so that it cannot shrink
+    del blocks
+    assert resident_mb() - before < 40, (before, resident_mb())
+    del pins
 
 asyncio.run(main())
 """

@@ -1,6 +1,7 @@
 """The process: how it starts, what it takes over, how it ends."""
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -32,7 +33,7 @@ class Process:
     admin_port: int
     child: "subprocess.Popen[bytes] | None" = field(default=None)
 
-    def start(self, *flags: str) -> "Process":
+    def start(self, *flags: str, stderr: int | None = None) -> "Process":
         argv = [
             sys.executable, "-m", "trunkline_gateway.main", f"--operator=unix:{self.directory / 'operator.sock'}",
             "--host=127.0.0.1", f"--port={self.port}", f"--admin-port={self.admin_port}",
@@ -40,7 +41,7 @@ class Process:
         ]  # fmt: skip
         environ = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
         with (self.directory / "log").open("ab") as log:
-            self.child = subprocess.Popen(argv, stdout=log, stderr=log, env=environ)
+            self.child = subprocess.Popen(argv, stdout=log, stderr=log if stderr is None else stderr, env=environ)
         return self
 
     @property
@@ -176,3 +177,50 @@ def test_a_port_that_is_taken_is_said_in_a_line(process: Process) -> None:
         assert process.ended() == 1
     assert "Traceback" not in process.log
     assert str(process.port) in process.log
+
+
+@pytest.fixture
+def unread() -> Iterator[int]:
+    """The end to write to of a pipe that nobody reads."""
+    reading, writing = os.pipe()
+    yield writing
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_log_that_nobody_reads_stops_nothing(
+    process: Process, operator: tuple[OperatorDouble, Loop], unread: int
+) -> None:
+    process.start("--shutdown-grace=5s", stderr=unread).wait(200)
+    bad = b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"  # each is a line of the log, and needs no key
+    for _ in range(2500):
+        with connect(process.port) as raw:
+            raw.sock.settimeout(5)
+            raw.sock.sendall(bad)
+            assert raw.sock.recv(12) == b"HTTP/1.1 400"
+    assert select.select([], [unread], [], 0)[1] == [], "the pipe is not full"
+    began = time.monotonic()
+    with connect(process.port) as raw:
+        body = {"model": "echo", "messages": [{"role": "user", "content": "still here"}]}
+        assert raw.request("POST", "/v1/chat/completions", body, BEARER).answer().status == 200
+    assert process.admin("/healthz").status == 200
+    assert time.monotonic() - began < 1
+    process.signal()
+    assert process.ended(5) == 0
+
+
+def test_a_log_whose_reader_is_gone_stops_nothing_and_is_counted(
+    process: Process, operator: tuple[OperatorDouble, Loop]
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process.start(stderr=writing)
+    os.close(writing)
+    process.wait(200)
+    with connect(process.port) as raw:
+        assert raw.get("/v1/models", BEARER).answer().status == 200
+    deadline = time.monotonic() + 5
+    while b"log_lines_dropped_total 0.0" in process.admin("/metrics").body:
+        assert time.monotonic() < deadline
+    process.signal()
+    assert process.ended() == 0

@@ -214,6 +214,7 @@ class _Protocol(HttpToolsProtocol):
         # The message is not whole, so the handler gets to see its head: it may not want the body.
         if self.wiring.handler is not None and self.wiring.handler.gathers(current.head):
             current.gathered = True
+            self.flow.resume_reading()
             self._deadline.set(_GATHER_SECONDS)
         else:
             self._begin(current)

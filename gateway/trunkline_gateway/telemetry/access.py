@@ -2,12 +2,12 @@
 
     access = AccessLog(logs.handler(), wall=wall)
     access.log(exchanges)      # encodes
-    access.flush()             # hands over to a thread that writes
+    access.flush()             # hands over to the handler, which never blocks
     access.close()
 
 Lines look like records of the logger ``trunkline_gateway.access``, whose level decides about them, but are none: making
-a record and writing it on the event loop would cost as much as serving the request does. Where somebody else has
-configured logging, they are records like all others.
+a record of each would cost as much as serving the request does. They share the handler, and so the order, with the
+records. Where somebody else has configured logging, they are records like all others.
 """
 
 import logging
@@ -18,7 +18,6 @@ from typing import Final
 import msgspec
 
 from trunkline_gateway.telemetry.exchange import Exchange
-from trunkline_gateway.telemetry.lines import LineWriter
 from trunkline_protocol import logs
 
 logger = logging.getLogger("trunkline_gateway.access")
@@ -77,7 +76,7 @@ class AccessLog:
         self._wall = wall
         self._monotonic = monotonic
         self._as_text = handler is not None and handler.log_format == "text"
-        self._writer = None if handler is None else LineWriter(handler.write_lines)
+        self._handler = handler
         self._encoder = msgspec.json.Encoder()
         self._encoded: list[bytes] = []
         self._second = -1
@@ -85,8 +84,8 @@ class AccessLog:
 
     @property
     def dropped(self) -> int:
-        """Lines that were never written, because writing was too slow or failed."""
-        return 0 if self._writer is None else self._writer.dropped
+        """Lines of the whole log that were never written, because writing was too slow or failed."""
+        return 0 if self._handler is None else self._handler.dropped
 
     def log(self, exchanges: Sequence[Exchange]) -> None:
         """Encode a line for each, if the level asks for it."""
@@ -95,7 +94,7 @@ class AccessLog:
         now = self._monotonic()
         began = self._wall() - now  # when the monotonic clock was 0
         lines = [self._line(exchange, began + (exchange.ended_at or now)) for exchange in exchanges]
-        if self._writer is None:
+        if self._handler is None:
             for line in lines:
                 logger.info(line.msg, extra=logs.fields(**dict(_known(line))))
         elif self._as_text:
@@ -105,15 +104,13 @@ class AccessLog:
 
     def flush(self) -> None:
         """Let what is encoded be written, soon."""
-        if self._encoded and self._writer is not None:
+        if self._encoded and self._handler is not None:
             encoded, self._encoded = self._encoded, []
-            self._writer.put(b"".join(encoded))
+            self._handler.write_lines(b"".join(encoded))
 
     def close(self) -> None:
-        """Write the rest; takes two seconds at most."""
+        """Hand over the rest; it is written before the process ends."""
         self.flush()
-        if self._writer is not None:
-            self._writer.close()
 
     def _line(self, exchange: Exchange, ended: float) -> _Line:
         second = int(ended)
