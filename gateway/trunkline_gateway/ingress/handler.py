@@ -211,6 +211,10 @@ class Handler:
             await _refuse(error, responder, exchange)
         except ClientGoneError:
             exchange.client_gone = True
+        except asyncio.CancelledError:
+            if not exchange.status:  # the driver says so, after the grace period of a stop
+                exchange.status, exchange.error = 503, "shutting_down"
+            raise
         except Exception:
             _logger.exception("a request failed", extra=logs.fields(request_id=exchange.request_id))
             await _give_up(responder, exchange)

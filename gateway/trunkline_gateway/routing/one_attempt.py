@@ -354,10 +354,10 @@ _ONE_ATTEMPT: Final = (b"x-trunkline-attempts", b"1")
 
 
 def content_type_of(response: Response) -> bytes:
-    """As the upstream says; JSON where it does not."""
+    """As the upstream says; JSON where it does not, or says it in bytes that are no text."""
     for name, value in response.headers:
         if name == b"content-type":
-            return value
+            return value if value.isascii() else _JSON
     return _JSON
 
 

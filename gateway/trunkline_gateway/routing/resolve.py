@@ -16,7 +16,7 @@ from trunkline_gateway.routing.snapshot import Key, Route, Snapshot, Target
 if TYPE_CHECKING:
     from trunkline_gateway.routing.plan import Lineup
 
-MAX_REMEMBERED: Final = 16_384
+MAX_REMEMBERED: Final = 4096
 """Pairs of key and model whose resolution a table remembers; clients choose the names that globs match."""
 
 DIRECT: Final = ""
