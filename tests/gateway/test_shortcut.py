@@ -469,7 +469,7 @@ def test_a_shortcut_that_outlasts_the_grace_gets_503(made: World, upstream: Upst
         stop(made)
         assert raw.answer().status == 503
     assert upstream.requests[0].closed_by_client.wait(1)
-    made.accounted()
+    assert [(each.status, each.error) for each in made.accounted()] == [(503, "shutting_down")]
 
 
 def test_pipelined_requests_that_begin_while_the_server_stops_do_not_outlast_the_grace(

@@ -50,7 +50,7 @@ class Ledger:
         self._access.flush()
 
     def close(self) -> None:
-        """Account for everything and write it; blocks for two seconds at most. What comes later is not delayed."""
+        """Account for everything; the writer has its lines until the process ends. What comes later is not delayed."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()

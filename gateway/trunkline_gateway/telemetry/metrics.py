@@ -112,7 +112,7 @@ class Metrics:
             self._gauge(name, text).set_function(ask)
 
     def watch_log(self, dropped: Callable[[], int]) -> None:
-        """Say where to ask at each scrape how many lines of the access log were dropped."""
+        """Say where to ask at each scrape how many lines of the log were dropped."""
         self._lines_dropped = dropped
 
     # ---- a scrape ----
