@@ -127,7 +127,7 @@ class Gateway:
                 host=settings.host,
                 port=settings.port,
                 timers=timers,
-                limits=Limits(in_flight=settings.max_in_flight),
+                limits=Limits(in_flight=settings.max_in_flight, body_seconds=settings.total_timeout_seconds),
                 refused=self.metrics.refused_head,
                 grace_seconds=settings.shutdown_grace_seconds,
             )

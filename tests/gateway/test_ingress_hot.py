@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -371,6 +372,194 @@ def test_chunk_extensions_and_trailers_are_bounded(raw: Raw, never_ending: str) 
     except OSError:
         pass
     assert raw.answer().status == 431
+
+
+CHUNKED = f"POST /echo HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n"
+
+
+def test_chunk_extensions_are_bounded_in_sum_whatever_body_comes_between(raw: Raw) -> None:
+    raw.send(CHUNKED)
+    sent = 0
+    try:
+        while sent < 1 << 20:
+            raw.send(b"1;" + b"a" * 8_192 + b"\r\nx\r\n")
+            sent += 8_192
+    except OSError:
+        pass
+    assert raw.answer().status == 431
+
+
+def test_many_small_chunks_are_no_framing_to_speak_of(raw: Raw) -> None:
+    raw.send(CHUNKED)
+    for _ in range(40):
+        raw.send(b"1;signature=" + b"a" * 64 + b"\r\nx\r\n")
+    raw.send(b"1\r\nx\r\n" * 30_000 + b"0\r\n\r\n")
+    assert len(raw.answer().body) == 30_046
+
+
+@pytest.mark.parametrize("trailers", ["x: y\r\n" * 201, f"x: {'y' * 66_000}\r\n"])
+def test_trailers_are_bounded_also_where_they_come_with_the_head(raw: Raw, trailers: str) -> None:
+    raw.send(f"{CHUNKED}3\r\nabc\r\n0\r\n{trailers}\r\n")
+    assert raw.answer().status == 431
+
+
+def test_trailers_within_the_bounds_are_counted_for_each_request(raw: Raw) -> None:
+    for _ in range(3):
+        raw.send(f"{CHUNKED}3\r\nabc\r\n0\r\n" + "x: y\r\n" * 150 + "\r\n")
+        assert raw.answer().body == b"POST  abc"
+
+
+def test_a_body_that_trickles_is_408_in_the_end() -> None:
+    with (
+        listening(Handler(), limits=Limits(body_idle_seconds=5, body_seconds=0.3)) as (listener, _),
+        connect(listener.port) as raw,
+    ):
+        raw.send(f"POST /echo HTTP/1.1\r\n{HOST}Content-Length: 1000\r\n\r\n")
+        begun = time.monotonic()
+        raw.sock.settimeout(0.05)
+        while time.monotonic() - begun < 2:
+            raw.send(b"x")
+            try:
+                raw._more(b"")
+                break
+            except TimeoutError:
+                continue
+        raw.sock.settimeout(2)
+        answer = raw.answer(head_only=True)
+        assert answer.status == 408
+        assert 0.25 < time.monotonic() - begun < 1.5
+
+
+def test_a_burst_of_small_requests_is_answered_whole(raw: Raw) -> None:
+    raw.send(f"GET /echo HTTP/1.1\r\n{HOST}\r\n" * 800)
+    assert [raw.answer().status for _ in range(800)] == [200] * 800
+
+
+def test_a_burst_over_the_limit_of_requests_in_flight_is_refused_one_by_one(caplog: pytest.LogCaptureFixture) -> None:
+    handler = Handler()
+    release = asyncio.Event()
+    handler.does["/held"] = held(handler, release)
+    caplog.set_level(logging.INFO)
+    with (
+        listening(handler, limits=Limits(in_flight=1)) as (listener, loop),
+        connect(listener.port) as one,
+        connect(listener.port) as burst,
+    ):
+        one.get("/held")
+        eventually(lambda: handler.events == ["begun"])
+        # The first is answered by ASGI, so that the others wait and are then refused in one go.
+        burst.send(f"GET /health HTTP/1.1\r\n{HOST}\r\n" + f"GET /echo HTTP/1.1\r\n{HOST}\r\n" * 900)
+        assert burst.answer().status == 200
+        answers = [burst.answer() for _ in range(900)]
+        assert {answer.status for answer in answers} == {503}
+        eventually(lambda: any("left_out" in fields_of(record) for record in caplog.records))
+        loop._loop.call_soon_threadsafe(release.set)
+        assert one.answer().status == 200
+    said = [fields_of(record) for record in caplog.records if record.message.startswith("request refused")]
+    told = [fields_of(record)["left_out"] for record in caplog.records if "left_out" in fields_of(record)]
+    assert len(said) + sum(told) == 900
+    assert len(said) <= 10 * (len(told) + 1)
+    assert said[0] == {
+        "request_id": answers[0].headers["x-request-id"],
+        "client": "127.0.0.1",
+        "status": 503,
+        "code": "overloaded",
+    }
+
+
+def test_a_refusal_can_be_found_in_the_log_by_its_request_id(raw: Raw, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    answer = raw.send("GET /secret HTTP/1.1\r\n\r\n").answer()
+    eventually(lambda: any("request_id" in fields_of(record) for record in caplog.records) or len(caplog.records) > 9)
+    said = next(fields_of(record) for record in caplog.records if "request_id" in fields_of(record))
+    assert said == {
+        "request_id": answer.headers["x-request-id"],
+        "client": "127.0.0.1",
+        "status": 400,
+        "code": "bad_request",
+    }
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, object]:
+    given: dict[str, object] = getattr(record, "fields", {})
+    return given
+
+
+# ---- clients that do not read, or leave ------------------------------------------------------------------------------
+
+
+def test_a_client_that_reads_nothing_does_not_hold_requests_for_ever() -> None:
+    handler = Handler()
+    with (
+        listening(handler, limits=Limits(stall_seconds=0.4)) as (listener, _),
+        connect(listener.port) as raw,
+    ):
+        handler.does["/flood"] = flood
+        raw.get("/flood")
+        eventually(lambda: bool(handler.raised), 2)
+        assert isinstance(handler.raised[0], ClientGoneError)
+        begun = time.monotonic()
+        with pytest.raises((ConnectionResetError, IncompleteError)):
+            raw.answer()
+        assert time.monotonic() - begun < 2
+
+
+def test_answers_that_wait_for_a_client_that_reads_nothing_are_lost_with_it() -> None:
+    handler = Handler()
+    handler.does["/large"] = large
+    with (
+        listening(handler, limits=Limits(stall_seconds=0.4, in_flight=1)) as (listener, _),
+        connect(listener.port) as raw,
+        connect(listener.port) as other,
+    ):
+        raw.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.send(f"GET /large HTTP/1.1\r\n{HOST}\r\n" * 8)
+        eventually(lambda: other.get("/echo").answer().status == 503)
+        eventually(lambda: other.get("/echo").answer().status == 200)
+
+
+def test_a_client_that_reads_slowly_lives_on() -> None:
+    handler = Handler()
+    handler.does["/flood"] = flood
+    with (
+        listening(handler, limits=Limits(stall_seconds=0.3)) as (listener, _),
+        connect(listener.port) as raw,
+    ):
+        raw.get("/flood")
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:
+            raw._buffer += raw.sock.recv(131_072)
+            time.sleep(0.05)
+        assert len(raw.answer().body) == 16 << 20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the state of a connection is asked of Linux")
+def test_a_client_that_leaves_behind_a_body_that_nobody_reads_is_noticed(port: int, handler: Handler) -> None:
+    async def waiting(_head: Head, _body: Body, responder: Responder) -> None:
+        gone = asyncio.Event()
+        responder.watch(gone.set)
+        handler.events.append("waiting")
+        async with asyncio.timeout(5):
+            await gone.wait()
+        handler.events.append("gone")
+
+    handler.does["/waiting"] = waiting
+    handler.events.clear()
+    with connect(port) as raw:
+        raw.send(f"POST /waiting HTTP/1.1\r\n{HOST}Content-Length: 1000000\r\n\r\n").send(b"x" * 100_000)
+        eventually(lambda: handler.events == ["waiting"])
+    eventually(lambda: handler.events == ["waiting", "gone"], 1)
+
+
+async def flood(_head: Head, _body: Body, responder: Responder) -> None:
+    await responder.start(200, BLOCK, ())
+    for _ in range(256):
+        await responder.write(b"z" * 65_536)
+    await responder.finish()
+
+
+async def large(_head: Head, _body: Body, responder: Responder) -> None:
+    await responder.answer(200, BLOCK, (), b"z" * (4 << 20))
 
 
 def test_a_body_begun_behind_a_long_one_is_not_blamed_for_its_length(raw: Raw) -> None:

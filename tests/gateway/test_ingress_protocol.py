@@ -1,6 +1,8 @@
 """The wire, on bare sockets: what is refused, how, and that nothing of it reaches the handler."""
 
 import asyncio
+import select
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -16,7 +18,7 @@ from trunkline_gateway.ingress.limits import Limits
 from trunkline_gateway.ingress.listener import Listener
 from trunkline_gateway.timers import Timers
 
-QUICK = Limits(head_seconds=0.4, linger_seconds=0.5)
+QUICK = Limits(head_seconds=0.4, linger_seconds=0.5, pipelined=64, stall_seconds=1.0)
 
 
 class Handler:
@@ -139,6 +141,8 @@ AMBIGUOUS = {
     "chunked twice": f"{POST}{TE}{TE}\r\n0\r\n\r\n",
     "xchunked": f"POST / HTTP/1.1\r\n{HOST}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
     "chunked in HTTP/1.0": "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "RTSP": "POST /x RTSP/1.0\r\nContent-Length: 0\r\n\r\n",
+    "ICE": "SOURCE /x ICE/1.0\r\n\r\n",
     "no version": "GET /\r\n\r\n",
     "HTTP/1.2": f"GET / HTTP/1.2\r\n{HOST}\r\n",
     "HTTP/2 by prior knowledge": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -345,6 +349,25 @@ def test_a_client_that_leaves_a_pipelined_connection_is_noticed(port: int, handl
         raw.send(f"GET /wait HTTP/1.1\r\n{HOST}\r\n")
         time.sleep(0.1)
     _eventually(lambda: handler.gone.count("/wait") == before + 1)
+
+
+@pytest.mark.parametrize(
+    "behind", [f"GET /x HTTP/1.1\r\n{HOST}\r\n", f"GET /health HTTP/1.1\r\n{HOST}\r\n", "GET / HTTP/1.1\r\n\r\n"]
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="the state of a connection is asked of Linux")
+def test_a_client_that_leaves_is_noticed_with_requests_unread_behind(port: int, handler: Handler, behind: str) -> None:
+    before, heads = handler.gone.count("/wait"), len(handler.heads)
+    with connect(port) as raw:
+        raw.send(f"GET /wait HTTP/1.1\r\n{HOST}\r\n{behind}")
+        _eventually(lambda: len(handler.heads) > heads)
+    _eventually(lambda: handler.gone.count("/wait") == before + 1, 1)
+
+
+def test_a_client_that_never_reads_loses_its_connection(raw: Raw) -> None:
+    raw.get("/flood")
+    ends = select.poll()
+    ends.register(raw.sock, 0)  # a hang-up or an error is told all the same
+    assert ends.poll(3000)
 
 
 def test_head_gets_the_headers_alone(raw: Raw) -> None:

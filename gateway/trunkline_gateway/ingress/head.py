@@ -23,6 +23,15 @@ def check_version(version: str) -> None:
         raise Refusal(400, "bad_request", "Send the request as HTTP/1.1.")
 
 
+def check_protocol(data: bytes, url: bytes) -> None:
+    """Raise Refusal unless ``data``, which a request of version 1.0 begins in, has it as one of HTTP.
+
+    The parser takes RTSP/1.0 and ICE/1.0 as well, and says only the number.
+    """
+    if b" %b HTTP/1.0" % url not in data:
+        raise Refusal(400, "bad_request", "Send the request as HTTP/1.1.")
+
+
 def split_target(url: bytes) -> tuple[str, bytes]:
     """Give path and query.
 

@@ -6,7 +6,6 @@ tells the connection when the answer is complete. It is the ``Body`` and the ``R
 
 import asyncio
 import socket
-import struct
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
@@ -16,6 +15,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from trunkline_gateway.http import Block, ClientGoneError, Head, Headers, encode
 from trunkline_gateway.ingress import refusals
 from trunkline_gateway.ingress.deadline import Deadline
+from trunkline_gateway.ingress.flow import RESET_ON_CLOSE
+from trunkline_gateway.ingress.limits import Limits
 from trunkline_gateway.outbox import Outbox
 from trunkline_gateway.timers import Timers
 
@@ -27,16 +28,18 @@ _CLOSE: Final = b"connection: close\r\n"
 _JOINED_BYTES: Final = 16_384
 """Up to here, copying a body behind its head is cheaper than a vectored write of the two."""
 
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
-
 
 class Connection(Protocol):
     """What a request needs of the connection that it came on."""
 
     transport: asyncio.Transport
     outbox: Outbox
-    flow: FlowControl
     loop: asyncio.AbstractEventLoop
+
+    @property
+    def flow(self) -> FlowControl:
+        """Of the transport."""
+        ...
 
     @property
     def timers(self) -> Timers:
@@ -44,7 +47,7 @@ class Connection(Protocol):
         ...
 
     @property
-    def body_idle_seconds(self) -> float:
+    def limits(self) -> Limits:
         """See `limits.Limits`."""
         ...
 
@@ -138,7 +141,7 @@ class HotRequest:
             if self._size > HIGH_WATER_LIMIT and not self.gathered:
                 self._connection.flow.pause_reading()
         elif self._size <= self._limit:
-            self._idle.set(self._connection.body_idle_seconds)
+            self._idle.set(self._connection.limits.body_idle_seconds)
         elif not reader.done():
             reader.set_exception(refusals.body_too_large(self._limit))
 
@@ -193,17 +196,23 @@ class HotRequest:
         self._limit = limit
         self._reader = connection.loop.create_future()
         self._idle = Deadline(connection.timers, connection.loop.time, self._silent)
-        self._idle.set(connection.body_idle_seconds)
+        self._idle.set(connection.limits.body_idle_seconds)
+        total = connection.timers.after(connection.limits.body_seconds, self._slow)
         connection.flow.resume_reading()
         try:
             await self._reader
         finally:
             self._reader = None
             self._idle.close()
+            total.cancel()
 
     def _silent(self) -> None:
         if self._reader is not None and not self._reader.done():
-            self._reader.set_exception(refusals.request_timeout(self._connection.body_idle_seconds))
+            self._reader.set_exception(refusals.request_timeout(self._connection.limits.body_idle_seconds))
+
+    def _slow(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_exception(refusals.body_too_slow(self._connection.limits.body_seconds))
 
     def arrived(self) -> bytes:
         """See `shortcut.Direct`."""
@@ -372,7 +381,7 @@ class HotRequest:
             connection.outbox.flush()
             # Only a reset says that this end is not the end of the answer.
             if (sock := connection.transport.get_extra_info("socket")) is not None:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             connection.transport.abort()
         else:
             connection.hang_up()

@@ -26,11 +26,11 @@ from trunkline_gateway.ingress import refusals, serving
 from trunkline_gateway.ingress.asgi import AnswerAbortedError
 from trunkline_gateway.ingress.cold import ColdRequest
 from trunkline_gateway.ingress.deadline import Deadline
+from trunkline_gateway.ingress.flow import Flow
 from trunkline_gateway.ingress.hot import HotRequest
 from trunkline_gateway.ingress.refusals import Refusal
 from trunkline_gateway.ingress.serving import Worker
 from trunkline_gateway.ingress.wiring import Wiring
-from trunkline_protocol import logs
 
 _logger = logging.getLogger(__name__)
 
@@ -56,6 +56,9 @@ _GATHER_SECONDS: Final = 1.0
 _LAST_WORDS_SECONDS: Final = 1.0
 """How long a client that was refused may take to read the answer and close."""
 
+_GRANTED_BYTES: Final = 256
+"""What may come with each piece of a chunked body that is not body: the chunk's size, and a short extension."""
+
 _METHODS: Final = {method.encode(): method for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 
 _Request: TypeAlias = HotRequest | ColdRequest
@@ -68,6 +71,7 @@ def protocol_class(wiring: Wiring) -> type[HttpToolsProtocol]:
 
 class _Protocol(HttpToolsProtocol):
     wiring: ClassVar[Wiring]
+    flow: Flow
 
     def __init__(
         self,
@@ -80,16 +84,17 @@ class _Protocol(HttpToolsProtocol):
         self.logger = _request_logger
         self.timers = self.wiring.timers
         self.outbox = self.wiring.outbox
-        self.body_idle_seconds = self.wiring.limits.body_idle_seconds
-        self._limits = self.wiring.limits
-        self._max_headers = self._limits.headers
+        self.limits = self.wiring.limits
+        self._max_headers = self.limits.headers
         self._peer = ""
         # What the parser is in, and what it has handed out.
         self._state = _IDLE
-        self._fed = 0  # of the data at hand
+        self._data = b""  # at hand
         self._head_fed = 0  # of data since the head began, for a header that never ends; -1: it began in this data
-        self._silent_fed = 0  # of data within a body that held none of it: trailers, extensions of chunks
-        self._silent = True
+        self._framing = -1  # bytes since the head that are no body, less what is granted; -1: it ended in this data
+        self._granted = 0  # of the data at hand
+        self._trailers = 0
+        self._trailer_bytes = 0
         self._upgrading = False
         # Clients ask for the same again and again.
         self._target: bytes | None = None
@@ -100,6 +105,7 @@ class _Protocol(HttpToolsProtocol):
         # The requests: the one being answered, those behind it, and the one (any of them) whose body is coming.
         self._current: _Request | None = None
         self._waiting: deque[_Request | Refusal] = deque()
+        self._advancing = False
         self._receiving: _Request | None = None
         handler = self.wiring.handler
         self._worker = None if handler is None else Worker(handler, self.wiring.load, self.loop, self.tasks)
@@ -113,13 +119,21 @@ class _Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
+        self.flow = Flow(
+            transport,
+            self.timers,
+            stall_seconds=self.limits.stall_seconds,
+            answering=self._is_answering,
+            left=self._client_left,
+        )
         self._peer = self.client[0] if self.client else ""
-        self._deadline.set(self._limits.head_seconds)
+        self._deadline.set(self.limits.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.connections.discard(self)
         self._deadline.close()
         self._deaf = True
+        self.flow.close()
         self.flow.resume_writing()
         self.parser = None  # type: ignore[assignment]  # as uvicorn's own: it holds the protocol
         self._waiting.clear()
@@ -131,9 +145,19 @@ class _Protocol(HttpToolsProtocol):
         if (current := self._current) is not None and not current.complete:
             current.lose()
 
+    def _is_answering(self) -> bool:
+        return self._current is not None
+
+    def _client_left(self) -> None:
+        self.hang_up()
+        if (current := self._current) is not None and not current.complete:
+            current.lose()
+
     def shutdown(self) -> None:
         """Answer what has been asked, and nothing more; see `Listener.stop`."""
         self._draining = True
+        if (grace := self.config.timeout_graceful_shutdown) is not None:
+            self.flow.hurry(grace)
         if self._worker is not None:
             self._worker.drain()
         self.outbox.flush()
@@ -151,7 +175,7 @@ class _Protocol(HttpToolsProtocol):
         self._hanging_up = True
         self.outbox.flush()
         if not self.transport.is_closing():
-            self._deadline.set(self._limits.linger_seconds)
+            self._deadline.set(self.limits.linger_seconds)
             self.transport.close()
 
     def preface(self) -> bytes:
@@ -179,9 +203,10 @@ class _Protocol(HttpToolsProtocol):
 
     def _feed(self, data: bytes) -> None:
         while True:
-            self._fed = len(data)
+            self._data = data
             try:
                 self.parser.feed_data(data)
+                self._data = b""
                 return
             except httptools.HttpParserUpgrade as upgrade:
                 # The parser takes what follows for another protocol. We stay with HTTP/1.1, as a server may, so the
@@ -198,16 +223,17 @@ class _Protocol(HttpToolsProtocol):
                 self._head_fed = 0
                 # The first head has its time from the connection's start; one that is early, once its turn has come.
                 if self._target is not None and self._current is None:
-                    self._deadline.set(self._limits.head_seconds)
+                    self._deadline.set(self.limits.head_seconds)
             else:
                 self._head_fed += fed
-                if self._head_fed > self._limits.head_bytes:
+                if self._head_fed > self.limits.head_bytes:
                     self._head_too_large()
             return
-        self._silent_fed = self._silent_fed + fed if self._silent else 0
-        self._silent = True
-        if self._silent_fed > self._limits.head_bytes:
-            self._head_too_large()
+        # What came before the head in the same data cannot be told from what came behind it.
+        self._framing = 0 if self._framing < 0 else max(0, self._framing + fed - self._granted)
+        self._granted = 0
+        if self._framing > self.limits.head_bytes:
+            self._framing_too_large()
         current = self._current
         if current is not self._receiving or not isinstance(current, HotRequest) or current.begun or current.gathered:
             return
@@ -220,7 +246,11 @@ class _Protocol(HttpToolsProtocol):
             self._begin(current)
 
     def _head_too_large(self) -> None:
-        raise Refusal(431, "head_too_large", f"The head of the request is over {self._limits.head_bytes} bytes.")
+        raise Refusal(431, "head_too_large", f"The head of the request is over {self.limits.head_bytes} bytes.")
+
+    def _framing_too_large(self) -> None:
+        message = f"The request's body has over {self.limits.head_bytes} bytes of chunk extensions or trailers."
+        raise Refusal(431, "framing_too_large", message)
 
     # ---- the parser's callbacks ----
 
@@ -234,16 +264,23 @@ class _Protocol(HttpToolsProtocol):
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # Trailers are dropped: what comes behind the body must not pass for an Authorization header.
         if self._state == _HEAD:
             self.headers.append((name.lower(), value))
             if len(self.headers) > self._max_headers:
                 raise Refusal(431, "too_many_headers", f"The request has more than {self._max_headers} headers.")
+            return
+        # Trailers are dropped: what comes behind the body must not pass for an Authorization header.
+        self._trailers += 1
+        self._trailer_bytes += len(name) + len(value) + 4
+        if self._trailers > self._max_headers:
+            raise Refusal(431, "too_many_headers", f"The request has more than {self._max_headers} trailers.")
+        if self._trailer_bytes > self.limits.head_bytes:
+            self._framing_too_large()
 
     def on_headers_complete(self) -> None:
         parser, headers, url = self.parser, self.headers, self.url
-        most = self._limits.head_bytes
-        if (self._fed > most or self._head_fed >= 0) and heads.size(url, headers) > most:
+        most = self.limits.head_bytes
+        if (len(self._data) > most or self._head_fed >= 0) and heads.size(url, headers) > most:
             self._head_too_large()
         method = parser.get_method()
         version = parser.get_http_version()
@@ -252,6 +289,8 @@ class _Protocol(HttpToolsProtocol):
             self._upgrading = True
             return
         heads.check_version(version)
+        if version == "1.0" and self._head_fed < 0:
+            heads.check_protocol(self._data, url)
         if url != self._target:
             self._path, self._query = heads.split_target(url)
             self._target = url
@@ -263,10 +302,11 @@ class _Protocol(HttpToolsProtocol):
             heads.check_host(headers, first, version)
             self._host = first.get(b"host")
         if b"transfer-encoding" in first:
+            self._trailers = self._trailer_bytes = 0
             heads.check_transfer_encoding(headers, version)
         self._state = _BODY
-        self._silent = False  # of this data, it cannot be told what came before the head
-        self._silent_fed = 0
+        self._framing = -1
+        self._granted = 0
         self._deadline.clear()
         if self._is_hot:
             one_point_one = version == "1.1"
@@ -279,7 +319,7 @@ class _Protocol(HttpToolsProtocol):
             self._take_cold(url, headers)
 
     def on_body(self, body: bytes) -> None:
-        self._silent = False
+        self._granted += len(body) + _GRANTED_BYTES
         if self._receiving is not None:
             self._receiving.feed(body)
 
@@ -335,7 +375,7 @@ class _Protocol(HttpToolsProtocol):
             return
         if self._current is None:
             self._current = request
-        elif len(self._waiting) < self._limits.pipelined:
+        elif len(self._waiting) < self.limits.pipelined:
             self._waiting.append(request)
             self.flow.pause_reading()
         else:
@@ -350,10 +390,11 @@ class _Protocol(HttpToolsProtocol):
             self.outbox.flush()
             super()._start_asgi_task(request.cycle, request.app)
             return
-        if 0 < self._limits.in_flight <= self.wiring.load.in_flight - ending:
+        if 0 < self.limits.in_flight <= self.wiring.load.in_flight - ending:
             error = refusals.overloaded()
-            self._tell(error.status, error.code or "")
-            serving.send_error(request, error)
+            if self.flow.write_paused:  # who does not read them gets no more of them
+                request.keep_alive = False
+            self._tell(error.status, error.code or "", serving.send_error(request, error))
         elif self._worker is not None:
             self._worker.begin(request)
 
@@ -369,9 +410,31 @@ class _Protocol(HttpToolsProtocol):
             return
         if self.transport.is_closing():
             self._deaf = self._hanging_up = True
-            self._deadline.set(self._limits.linger_seconds)
+            self._deadline.set(self.limits.linger_seconds)
             return
         self._current = None
+        if not self._advancing:
+            self._advance(request)
+
+    def _advance(self, request: _Request) -> None:
+        """Go on behind ``request``, and behind each that is answered as soon as it is begun."""
+        while self._waiting and request.keep_alive:
+            following = self._waiting.popleft()
+            if not self._waiting:
+                self.flow.resume_reading()
+            if isinstance(following, Refusal):
+                self._end(following)
+                return
+            self._current = following
+            self._advancing = True
+            try:
+                # The handler is done with one that it had, and says so only after this.
+                self._begin(following, int(isinstance(request, HotRequest) and request.begun))
+            finally:
+                self._advancing = False
+            if self._is_answering():
+                return
+            request = following
         if not request.keep_alive:
             self._waiting.clear()
             # A client that does not know that this is the end may be sending its next request: closing on that would
@@ -379,17 +442,7 @@ class _Protocol(HttpToolsProtocol):
             if self._receiving is None and not self._draining:
                 self.hang_up()
             else:
-                self._leave(self._limits.linger_seconds)
-        elif self._waiting:
-            following = self._waiting.popleft()
-            if not self._waiting:
-                self.flow.resume_reading()
-            if isinstance(following, Refusal):
-                self._end(following)
-            else:
-                self._current = following
-                # The handler is done with one that it had, and says so only after this.
-                self._begin(following, int(isinstance(request, HotRequest) and request.begun))
+                self._leave(self.limits.linger_seconds)
         else:
             self.flow.resume_reading()
             if self._state == _IDLE:
@@ -397,9 +450,9 @@ class _Protocol(HttpToolsProtocol):
             elif self._state == _BODY:
                 # Answered before the body was read: drop the rest, so that the client gets to read the answer, but
                 # not for ever.
-                self._deadline.set(self._limits.linger_seconds)
+                self._deadline.set(self.limits.linger_seconds)
             else:
-                self._deadline.set(self._limits.head_seconds)
+                self._deadline.set(self.limits.head_seconds)
 
     def on_response_complete(self) -> None:
         """From uvicorn: the cycle has written its answer, and has closed the connection if it had to."""
@@ -416,14 +469,14 @@ class _Protocol(HttpToolsProtocol):
         elif self._deaf or self._state == _BODY or (self._state == _IDLE and self._target is not None):
             self.hang_up()
         else:
-            message = f"The head of the request was not complete within {self._limits.head_seconds:g} seconds."
+            message = f"The head of the request was not complete within {self.limits.head_seconds:g} seconds."
             self._refuse(Refusal(408, "request_timeout", message))
 
     # ---- refusing ----
 
-    def _tell(self, status: int, code: str) -> None:
+    def _tell(self, status: int, code: str, request_id: str) -> None:
         self.wiring.refused(status, code)
-        _logger.info("request refused: %s", code, extra=logs.fields(status=status))
+        self.wiring.refusal_log.write(status, code, request_id, self._peer)
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer with ``refusal`` once everything before it is answered, and close."""
@@ -431,7 +484,7 @@ class _Protocol(HttpToolsProtocol):
             return
         self._deaf = True
         self._deadline.clear()
-        self._tell(refusal.status, refusal.code)
+        self._tell(refusal.status, refusal.code, refusal.request_id)
         if (broken := self._receiving) is not None:
             # The request whose body turned out to be broken is with the handler already, or waits in line.
             self._receiving = None

@@ -1,6 +1,8 @@
 """Answers that the connection gives by itself, in OpenAI's error shape."""
 
+import logging
 import math
+from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
@@ -8,6 +10,13 @@ from trunkline_gateway import errors
 from trunkline_gateway.dialects.openai_chat import errors as openai_errors
 from trunkline_gateway.http import Headers
 from trunkline_gateway.ingress import request_ids
+from trunkline_gateway.timers import Timer, Timers
+from trunkline_protocol import logs
+
+_logger = logging.getLogger(__name__)
+
+LINES_PER_SECOND: Final = 10
+"""Refusals that are logged one by one; the others of the second are only counted."""
 
 
 class Refusal(Exception):  # noqa: N818  # not an error of ours: an answer
@@ -19,17 +28,45 @@ class Refusal(Exception):  # noqa: N818  # not an error of ours: an answer
         self.code = code
         self.message = message
         self.headers = headers
+        self.request_id: Final = request_ids.make()
 
     def encode(self, preface: bytes) -> bytes:
         """Write the whole answer; ``preface`` follows the status line."""
         error = errors.InvalidRequestError(self.message, status=self.status, code=self.code)
         body = openai_errors.render(error)
         lines = [STATUS_LINE[self.status], preface, b"content-type: application/json\r\n"]
-        lines.append(b"content-length: %d\r\nx-request-id: %s\r\n" % (len(body), request_ids.make().encode()))
+        lines.append(b"content-length: %d\r\nx-request-id: %s\r\n" % (len(body), self.request_id.encode()))
         lines.extend(b"%s: %s\r\n" % header for header in self.headers)
         if not any(name == b"connection" for name, _ in self.headers):
             lines.append(b"connection: close\r\n")
         return b"".join([*lines, b"\r\n", body])
+
+
+class RefusalLog:
+    """One line for each refusal; a flood of them does not drown what else is logged."""
+
+    __slots__ = ("_count", "_second", "_timers")
+
+    def __init__(self, timers: Timers) -> None:
+        self._timers = timers
+        self._count = 0  # in the second that runs
+        self._second: Timer | None = None
+
+    def write(self, status: int, code: str, request_id: str, client: str) -> None:
+        """Log one; ``client`` is the address of the peer."""
+        if self._second is None:
+            self._second = self._timers.after(1.0, self._over)
+        self._count += 1
+        if self._count <= LINES_PER_SECOND:
+            said = logs.fields(request_id=request_id, client=client, status=status, code=code)
+            _logger.info("request refused", extra=said)
+
+    def _over(self) -> None:
+        left_out = self._count - LINES_PER_SECOND
+        self._count = 0
+        self._second = None
+        if left_out > 0:
+            _logger.info("more requests were refused than are logged", extra=logs.fields(left_out=left_out))
 
 
 def overloaded() -> errors.GatewayError:
@@ -51,7 +88,15 @@ def internal_error() -> errors.GatewayError:
 
 def request_timeout(seconds: float) -> errors.GatewayError:
     """The body stopped coming."""
-    message = f"Nothing of the request's body arrived for {seconds:g} seconds."
+    return _timeout(f"Nothing of the request's body arrived for {seconds:g} seconds.")
+
+
+def body_too_slow(seconds: float) -> errors.GatewayError:
+    """The body took too long in all."""
+    return _timeout(f"The request's body was not complete within {seconds:g} seconds.")
+
+
+def _timeout(message: str) -> errors.GatewayError:
     return errors.InvalidRequestError(message, status=408, code="request_timeout")
 
 

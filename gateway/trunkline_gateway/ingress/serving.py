@@ -140,7 +140,9 @@ def give_up(request: HotRequest, error: errors.GatewayError) -> None:
         send_error(request, error)
 
 
-def send_error(request: HotRequest, error: errors.GatewayError) -> None:
-    """Answer with ``error``; only while nothing is out."""
-    headers = refusals.headers_of(error, request_ids.accept(request.head.first.get(b"x-request-id")))
+def send_error(request: HotRequest, error: errors.GatewayError) -> str:
+    """Answer with ``error``, only while nothing is out; give the request id."""
+    request_id = request_ids.accept(request.head.first.get(b"x-request-id"))
+    headers = refusals.headers_of(error, request_id)
     request.send(error.status, NO_HEADERS, headers, openai_errors.render(error))
+    return request_id

@@ -3,6 +3,7 @@
 from trunkline_gateway.http import encode
 from trunkline_gateway.ingress.asgi import Handler
 from trunkline_gateway.ingress.limits import Limits, Refused
+from trunkline_gateway.ingress.refusals import RefusalLog
 from trunkline_gateway.ingress.serving import Load
 from trunkline_gateway.outbox import Outbox
 from trunkline_gateway.timers import Timers
@@ -16,9 +17,10 @@ class Wiring:
         timers: Those of the loop.
         outbox: For the answers of all of them.
         load: How busy the handler is.
+        refusal_log: For the refusals of all of them.
     """
 
-    __slots__ = ("_dated", "_preface", "handler", "limits", "load", "outbox", "refused", "timers")
+    __slots__ = ("_dated", "_preface", "handler", "limits", "load", "outbox", "refusal_log", "refused", "timers")
 
     def __init__(self, *, limits: Limits, refused: Refused, handler: Handler | None, timers: Timers) -> None:
         self.limits = limits
@@ -27,6 +29,7 @@ class Wiring:
         self.timers = timers
         self.outbox = Outbox(timers.loop)
         self.load = Load()
+        self.refusal_log = RefusalLog(timers)
         self._dated: list[tuple[bytes, bytes]] | None = None
         self._preface = b""
 
