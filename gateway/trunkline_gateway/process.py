@@ -10,7 +10,9 @@ _COLLECT_AFTER_OBJECTS: Final = 20_000
 _GIVE_WAY_SECONDS: Final = 0.0005
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
-_LARGE_BYTES: Final = 128 * 1024
+_LARGE_BYTES: Final = 256 * 1024
+_KEPT_BYTES: Final = 8 * 1024 * 1024
+"""Free at the end of the heap: giving back and asking anew for each request would cost more than it is worth."""
 
 
 async def tune(ready: Awaitable[object]) -> None:
@@ -35,4 +37,4 @@ def _return_large_blocks() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's; musl gives everything back by itself
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, _LARGE_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)

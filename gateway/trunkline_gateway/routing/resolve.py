@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trunkline_gateway.routing.plan import Lineup
 
 MAX_REMEMBERED: Final = 4096
-"""Pairs of key and model whose resolution a table remembers; clients choose the names that globs match."""
+"""Names whose meaning a table remembers; clients choose those that globs match."""
 
 DIRECT: Final = ""
 """Stands where a group's and a target's name would be, for ``credential:model``; no resource is called so."""
@@ -52,25 +52,33 @@ def resolve(snapshot: Snapshot, key: Key, model: str) -> Resolved:
     Raises:
         ModelNotFoundError: There is no such model, or not for this key; the sentence is the same.
     """
-    remembered = snapshot.resolutions
-    asked = (key.name, model)
-    found = remembered.get(asked)
-    # The very key, not one of its name: what is remembered must never outlive what it was decided on.
-    if found is not None and found[0] is key:
-        return found[1]
-    resolved = _of_group(snapshot, key, model) or _direct(snapshot, key, model)
-    if resolved is None:
+    meant = snapshot.meanings.get(model)
+    if meant is None:
+        meant = _meaning(snapshot, model)
+        if meant is not None:
+            if len(snapshot.meanings) >= MAX_REMEMBERED:
+                snapshot.meanings.clear()
+            snapshot.meanings[model] = meant
+    if meant is not None:
+        # Whoever owns the name decides: if the key may not use it, nothing else is meant by it.
+        route, resolved = meant
+        if route.internal or not may_use(key, route, model):
+            raise ModelNotFoundError(model)
+        return resolved
+    direct = _direct(snapshot, key, model)
+    if direct is None:
         raise ModelNotFoundError(model)
-    if len(remembered) >= MAX_REMEMBERED:
-        remembered.clear()
-    remembered[asked] = (key, resolved)
-    return resolved
+    return direct
 
 
 def may_use(key: Key, route: Route, public_name: str) -> bool:
     """Whether ``key`` may call ``public_name`` of ``route``; decides what is served and what is listed."""
+    if not route.admits(key):
+        return False
+    if "*" in key.models:
+        return True
     folded = public_name.lower()
-    return route.admits(key) and any(match(pattern, folded) is not None for pattern in key.models)
+    return any(match(pattern, folded) is not None for pattern in key.models)
 
 
 def match(pattern: str, name: str) -> str | None:
@@ -104,8 +112,8 @@ def _pieces(pattern: str) -> tuple[str, tuple[str, ...], str | None]:
     return pieces[0], tuple(pieces[1:-1]), pieces[-1]
 
 
-def _of_group(snapshot: Snapshot, key: Key, model: str) -> Resolved | None:
-    """The group that owns the name; if the key may not use it, nothing else is meant by the name."""
+def _meaning(snapshot: Snapshot, model: str) -> tuple[Route, Resolved] | None:
+    """The group that owns the name, whoever asks."""
     folded = model.lower()
     capture = model
     route = snapshot.exact.get(model)
@@ -121,9 +129,7 @@ def _of_group(snapshot: Snapshot, key: Key, model: str) -> Resolved | None:
                 break
     if route is None:
         return None
-    if route.internal or not may_use(key, route, model):
-        raise ModelNotFoundError(model)
-    return Resolved(route.name, route.group, route.targets, capture)
+    return route, Resolved(route.name, route.group, route.targets, capture)
 
 
 def _as_written(model: str, folded: str, pattern: str, captured: str) -> str:

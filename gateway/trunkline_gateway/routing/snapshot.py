@@ -136,9 +136,10 @@ class Route:
 
     def admits(self, key: "Key") -> bool:
         """Whether ``access`` lets this key in."""
-        return any(
-            key.namespace in entry.namespaces and not entry.groups.isdisjoint(key.groups) for entry in self.access
-        )
+        for entry in self.access:
+            if not entry.groups.isdisjoint(key.groups) and key.namespace in entry.namespaces:
+                return True
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +175,7 @@ class Snapshot:
         globs: (pattern in lower case, route), the longest first: the first match is the one.
         direct: Credential name → upstream with ``direct_models``.
         keys: SHA-256 digest (32 bytes) → key.
-        resolutions: What `resolve` has found in this table; belongs to it.
+        meanings: Model names → their group and what is asked of it, as `resolve` has found; belongs to it.
     """
 
     version: str
@@ -185,7 +186,7 @@ class Snapshot:
     globs: tuple[tuple[str, Route], ...]
     direct: Mapping[str, Upstream]
     keys: Mapping[bytes, Key]
-    resolutions: MutableMapping[tuple[str, str], tuple[Key, "Resolved"]] = field(
+    meanings: MutableMapping[str, tuple[Route, "Resolved"]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
