@@ -178,7 +178,7 @@ class Handler:
             candidate = order.candidates[0]
             sending = upstream_request.build(call, candidate, candidate.keys[0], self._policy.serving.timeouts)
             answer = self._client.start(sending)
-        except openai_request.LaboriousError:
+        except (openai_request.LaboriousError, errors.UpstreamError):  # another target may still do it
             return False
         except errors.GatewayError as error:
             # Not for `handle` to find out once more: what is wrong may be long to look for.
