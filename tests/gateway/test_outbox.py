@@ -99,6 +99,19 @@ async def test_no_more_than_the_bound_wait_for_each_other() -> None:
     assert desk.log[-1] == ("a", b"next")
 
 
+@pytest.mark.parametrize("data", [b"x" * 40_000, (b"x" * 20_000, b"y" * 20_000)])
+async def test_no_more_bytes_than_the_bound_wait_for_each_other(data: bytes | tuple[bytes, ...]) -> None:
+    desk = Desk()
+    desk.write("a", data)
+    assert desk.log == []
+    desk.write("b", data)  # a loop may read one connection many times in a turn
+    assert [name for name, _ in desk.log] == ["a", "b"]
+    desk.write("c", b"z")
+    assert len(desk.log) == 2
+    await turn()
+    assert len(desk.log) == 3
+
+
 async def test_what_was_closed_meanwhile_is_not_written_to() -> None:
     desk = Desk()
     for name in "abc":
