@@ -19,8 +19,7 @@ from trunkline_gateway.timers import Timer, Timers
 
 _LOOK_SECONDS: Final = 0.5
 
-RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
-"""For ``SO_LINGER``: what is not sent is dropped, and the peer is told that this is no end."""
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 _LEFT: Final = frozenset({7, 8, 9, 11})
 """The states of Linux's TCP (net/tcp_states.h) after the peer's end: CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING."""
@@ -88,10 +87,7 @@ class Flow(FlowControl):
         if self._transport.is_closing() or not (self.read_paused or self.write_paused):
             return
         if self.write_paused and self._has_stalled():
-            # Else the system would keep what is unsent, and go on trying.
-            if (sock := self._transport.get_extra_info("socket")) is not None:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-            self._transport.abort()
+            reset(self._transport)  # else the system would keep what is unsent, and go on trying
         elif self.read_paused and self._answering() and _has_left(self._transport):
             self._left()
         else:
@@ -103,6 +99,13 @@ class Flow(FlowControl):
         if unsent < before:
             self._moved_at = now
         return now - self._moved_at >= self._stall_seconds
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Close at once: what is not sent is dropped, and the peer is told that this is no end."""
+    if (sock := transport.get_extra_info("socket")) is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.abort()
 
 
 def _unsent(transport: asyncio.Transport) -> int:

@@ -5,7 +5,6 @@ tells the connection when the answer is complete. It is the ``Body`` and the ``R
 """
 
 import asyncio
-import socket
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
@@ -15,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from trunkline_gateway.http import Block, ClientGoneError, Head, Headers, encode
 from trunkline_gateway.ingress import refusals
 from trunkline_gateway.ingress.deadline import Deadline
-from trunkline_gateway.ingress.flow import RESET_ON_CLOSE
+from trunkline_gateway.ingress.flow import reset
 from trunkline_gateway.ingress.limits import Limits
 from trunkline_gateway.outbox import Outbox
 from trunkline_gateway.timers import Timers
@@ -379,10 +378,7 @@ class HotRequest:
         connection = self._connection
         if self.started and self._framing == _UNTIL_CLOSE:
             connection.outbox.flush()
-            # Only a reset says that this end is not the end of the answer.
-            if (sock := connection.transport.get_extra_info("socket")) is not None:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-            connection.transport.abort()
+            reset(connection.transport)  # only that says that this end is not the end of the answer
         else:
             connection.hang_up()
 

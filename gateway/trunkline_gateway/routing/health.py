@@ -95,7 +95,7 @@ class Health:
         """Whether nothing speaks against the two: neither has failed since it last succeeded."""
         if self._targets and target in self._targets:
             return False
-        return not self._keys or _name(upstream, key) not in self._keys
+        return self._key(upstream, key) is None
 
     def key_state(self, upstream: Upstream, key: UpstreamKey) -> State:
         """Whether the key may be tried now; a refused one whose probe is due counts as active."""
