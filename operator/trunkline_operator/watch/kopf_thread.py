@@ -4,8 +4,9 @@ Only ``@kopf.on.event`` handlers: they never write to an object. No index (its s
 daemons or delete handlers (finalizers, annotations), no peering, no posted events. Its loop is not ours, because kopf
 cancels every task of its loop when it stops. What it sees is handed to our loop, one call for each event.
 
-kopf does not tell when it had to start over with a LIST because its watch broke. It lost deletions then, so each such
-LIST is reported; an aiohttp trace sees it. The trace also sees whether watching works at all: kopf takes a 404, which
+kopf does not tell when it had to start over with a LIST because its watch broke. What was deleted since we last looked is
+lost then, and so is what goes between our first LIST and kopf's, so each of its LISTs is reported; an aiohttp trace sees
+it. The trace also sees whether watching works at all: kopf takes a 404, which
 an API server answers while it starts, for final, and then neither watches nor returns.
 """
 
@@ -46,7 +47,7 @@ class Watching:
     Attributes:
         namespaces: Empty: cluster-wide.
         deliver: Gets each event.
-        gap: kopf had to LIST this kind again: deletions may have been missed.
+        gap: kopf has made a LIST of this kind: deletions before it may have been missed.
         seeing: Whether this kind is being watched; said at each answer to a request of kopf's.
     """
 
@@ -89,7 +90,6 @@ class _Thread:
         self._watching = watching
         self._loop = loop
         self._stop = threading.Event()
-        self._listed: set[str] = set()
         self._failing: set[str] = set()
         self._logins = 0
         self.died = asyncio.Event()
@@ -171,27 +171,23 @@ class _Thread:
             for namespace in (self._watching.namespaces or [""])
         }
 
-        async def requested(_: object, __: object, params: aiohttp.TraceRequestStartParams) -> None:
-            watched = paths.get(params.url.path)
-            if watched is None or params.url.query.get("watch") == "true" or "continue" in params.url.query:
-                return
-            if params.url.path in self._listed:
-                self._tell(self._watching.gap, watched)
-            self._listed.add(params.url.path)
-
         async def answered(_: object, __: object, params: aiohttp.TraceRequestEndParams) -> None:
-            status = params.response.status
-            if params.url.path in paths and (status >= _FIRST_ERROR or params.url.query.get("watch") == "true"):
-                self._saw(paths[params.url.path], params.url.path, status < _FIRST_ERROR)
+            watched, status, query = paths.get(params.url.path), params.response.status, params.url.query
+            if watched is None:
+                return
+            if status >= _FIRST_ERROR or query.get("watch") == "true":
+                self._saw(watched, params.url.path, status < _FIRST_ERROR)
                 if status in _FINAL:
                     self.error = f"the API server answered {status} for {params.url.path}"
                     self._tell(self.died.set)
+            elif "continue" not in query:
+                # At its answer, not before: what goes after that the watch tells of.
+                self._tell(self._watching.gap, watched)
 
         async def failed(_: object, __: object, params: aiohttp.TraceRequestExceptionParams) -> None:
             if params.url.path in paths:
                 self._saw(paths[params.url.path], params.url.path, False)
 
-        trace.on_request_start.append(requested)
         trace.on_request_end.append(answered)
         trace.on_request_exception.append(failed)
         return trace
