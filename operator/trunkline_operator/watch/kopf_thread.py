@@ -4,10 +4,10 @@ Only ``@kopf.on.event`` handlers: they never write to an object. No index (its s
 daemons or delete handlers (finalizers, annotations), no peering, no posted events. Its loop is not ours, because kopf
 cancels every task of its loop when it stops. What it sees is handed to our loop, one call for each event.
 
-kopf does not tell when it had to start over with a LIST because its watch broke. What was deleted since we last looked is
-lost then, and so is what goes between our first LIST and kopf's, so each of its LISTs is reported; an aiohttp trace sees
-it. The trace also sees whether watching works at all: kopf takes a 404, which
-an API server answers while it starts, for final, and then neither watches nor returns.
+kopf does not tell when it had to start over with a LIST because its watch broke. What was deleted since we last looked
+is lost then, and so is what goes between our first LIST and kopf's, so each of its LISTs is reported; an aiohttp trace
+sees it. The trace also sees whether watching works at all: kopf takes a 404, which an API server answers while it
+starts, for final, and then neither watches nor returns.
 """
 
 import asyncio
