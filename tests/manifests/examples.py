@@ -1,0 +1,141 @@
+"""The worked examples under ``manifests/``, made ready to answer from doubles instead of from providers."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.system import REPOSITORY
+
+EXAMPLES = sorted(path for path in (REPOSITORY / "manifests").iterdir() if path.is_dir())
+OUR_KINDS = ("ProviderCredential", "ModelGroup", "VirtualKey")
+SECRETS = "secrets"
+"""Folder of an example that ``trunkline run`` reads and ``kubectl apply -f`` of the example does not."""
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_AUTHORITIES = "CORPORATE_CA"
+
+
+@dataclass(frozen=True, slots=True)
+class Doubles:
+    """What stands for providers: base URLs without TLS, and with a certificate of an authority of its own."""
+
+    plain_url: str
+    tls_url: str
+
+
+def files(directory: Path) -> list[Path]:
+    """The YAML files that ``kubectl apply -f DIRECTORY`` reads, in its order."""
+    return sorted(path for path in directory.iterdir() if path.suffix in (".yaml", ".yml"))
+
+
+def documents(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """Every document of the files."""
+    return [each for path in paths for each in yaml.safe_load_all(path.read_text(encoding="utf-8")) if each]
+
+
+def everything(directory: Path) -> list[dict[str, Any]]:
+    """Every document of an example, its Secrets too."""
+    return documents([*files(directory), *secret_files(directory)])
+
+
+def secret_files(directory: Path) -> list[Path]:
+    """The files with what is filled in from the environment."""
+    folder = directory / SECRETS
+    return files(folder) if folder.is_dir() else []
+
+
+def environment(directory: Path, ca: str) -> dict[str, str]:
+    """A value for each variable that the example's Secrets name, never the one of whoever runs the tests."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in secret_files(directory))
+    return {name: ca if name == _AUTHORITIES else f"sk-of-{name.lower()}" for name in _VARIABLE.findall(text)}
+
+
+def filled_in(text: str, environ: Mapping[str, str]) -> str:
+    """What envsubst prints; ``KeyError`` where a variable is missing."""
+    return _VARIABLE.sub(lambda match: environ[match[1]], text)
+
+
+def with_doubles(directory: Path, into: Path, doubles: Doubles) -> None:
+    """Copy an example, its accounts' addresses replaced, and its keys' hashes, which are nobody's.
+
+    One without any VirtualKey gets one: `trunkline run` makes it, in a cluster its comment says how.
+    """
+    for path in files(directory):
+        found = documents([path])
+        for document in found:
+            _replace(document, doubles)
+        _write(into / path.name, found)
+    if not any(document["kind"] == "VirtualKey" for document in documents(files(directory))):
+        spec = {"models": ["*"], "keyHash": _hash(key_for("none"))}
+        key = {"apiVersion": "trunkline.dev/v1alpha1", "kind": "VirtualKey", "metadata": {"name": "client"}}
+        _write(into / "client.yaml", [{**key, "spec": spec}])
+
+
+def client_keys(directory: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """VirtualKey → what its client sends, once `with_doubles` has replaced the hashes."""
+    entries = {
+        (each["metadata"]["name"], entry): filled_in(value, environ)
+        for each in documents(secret_files(directory))
+        for entry, value in each["stringData"].items()
+    }
+    keys = {}
+    for name, spec in _specs(directory, "VirtualKey"):
+        ref = spec.get("secretRef")
+        keys[name] = entries[ref["name"], ref["key"]] if ref else key_for(spec["keyHash"])
+    return keys or {"client": key_for("none")}
+
+
+def key_for(placeholder: str) -> str:
+    """The key whose hash takes the place of a hash that is nobody's."""
+    return f"sk-tl-for-{placeholder[-4:]}"
+
+
+def public_names(directory: Path) -> Iterator[str]:
+    """A public name for each entry of each ModelGroup's ``models``."""
+    for name, spec in _specs(directory, "ModelGroup"):
+        for each in spec.get("models", [name]):
+            yield each.replace("*", "large")
+
+
+def _specs(directory: Path, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for document in documents(files(directory)):
+        if document["kind"] == kind:
+            yield document["metadata"]["name"], document["spec"]
+
+
+def _replace(document: dict[str, Any], doubles: Doubles) -> None:
+    if document["kind"] == "ProviderCredential" and document["spec"]["provider"] != "echo":
+        endpoint = document["spec"].setdefault("endpoint", {})
+        endpoint["baseURL"] = doubles.tls_url if "caSecretRef" in endpoint else doubles.plain_url
+    if document["kind"] == "VirtualKey" and (placeholder := document["spec"].get("keyHash")):
+        document["spec"]["keyHash"] = _hash(key_for(placeholder))
+
+
+def _hash(key: str) -> str:
+    return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def _write(path: Path, found: Sequence[Mapping[str, Any]]) -> None:
+    path.write_text(yaml.safe_dump_all(found, sort_keys=False), encoding="utf-8")
+
+
+def path_of(document: Mapping[str, Any], namespace: str) -> str:
+    """Where the API server has the object; ``namespace``: for those that name none."""
+    kind, metadata = document["kind"], document["metadata"]
+    root = "/apis/trunkline.dev/v1alpha1" if kind in OUR_KINDS else "/api/v1"
+    where = metadata.get("namespace", namespace)
+    return f"{root}/namespaces/{where}/{kind.lower()}s/{metadata['name']}"
+
+
+def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """The process's environment with ``extra``, without what could fill in a variable or set a flag by accident."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return {**kept, **extra}
