@@ -12,7 +12,7 @@ REV ?= HEAD
 SOURCES := operator gateway protocol cli tests bench
 ARGS ?=
 
-.PHONY: help setup run test check lint format types imports generated crds proto lock golden clean \
+.PHONY: help setup run test images test-cluster check lint format types imports generated crds proto lock golden clean \
 	bench bench-quick bench-check bench-record bench-diff bench-peers bench-idle bench-main-job soak profile
 
 help: ## List the targets
@@ -42,6 +42,12 @@ run: .venv/.runtime ## Serve manifests/quickstart on this machine, no cluster, n
 test: .venv/.dev ## Run every test that can run here, a real API server included (ARGS= for pytest)
 	@$(BIN)/pytest $(ARGS)
 
+images: ## Build the three images into build/images (docker, or buildah as root)
+	@scripts/images.sh
+
+test-cluster: .venv/.dev images ## The images, the charts and the life of a pod on a real node (root on Linux), or on KUBECONFIG
+	@TRUNKLINE_CLUSTER=1 $(BIN)/pytest tests/images tests/cluster $(ARGS)
+
 check: lint types imports generated test ## What CI runs: lint, format, types, imports, generated files, tests
 
 lint: .venv/.dev ## Lint and check the format
@@ -69,11 +75,12 @@ proto: .venv/.dev ## Write the stubs of routing.proto
 
 lock: $(BIN)/uv ## Lock the dependencies anew
 	@$(BIN)/uv lock --quiet
-	@$(BIN)/uv export --quiet --frozen --only-group bootstrap --no-header -o bootstrap.txt >/dev/null
+	@for group in bootstrap build; do \
+		$(BIN)/uv export --quiet --frozen --only-group $$group --no-header -o $$group.txt >/dev/null || exit 1; done
 
 generated: crds proto ## Check that generated files are fresh
 	@$(BIN)/uv lock --quiet --check
-	@git diff --exit-code --stat -- crds protocol uv.lock bootstrap.txt && \
+	@git diff --exit-code --stat -- crds protocol uv.lock bootstrap.txt build.txt && \
 		test -z "$$(git ls-files --others --exclude-standard -- crds protocol)" || \
 		{ echo "generated files differ from what is committed: review, then commit them" >&2; exit 1; }
 
