@@ -21,12 +21,14 @@ class Pages:
         why_not_ready: Reasons; none: ready.
         metrics: The text for Prometheus.
         gateways: JSON.
+        replicas: JSON: who holds the Lease, and who reports to whom; None where there is one replica only.
         relist: Looks at everything again; None where the source has no such thing.
     """
 
     why_not_ready: Callable[[], list[str]]
     metrics: Callable[[], bytes]
     gateways: Callable[[], Any]
+    replicas: Callable[[], Any] | None = None
     relist: Callable[[], Awaitable[None]] | None = None
 
 
@@ -65,6 +67,11 @@ def _routes(pages: Pages) -> list[web.RouteDef]:
     async def gateways(_: web.Request) -> web.Response:
         return web.json_response(pages.gateways())
 
+    async def replicas(_: web.Request) -> web.Response:
+        if pages.replicas is None:
+            return web.Response(status=404, text="there is one replica only\n")
+        return web.json_response(pages.replicas())
+
     async def relist(_: web.Request) -> web.Response:
         if pages.relist is None:
             return web.Response(status=404, text="there is nothing to list again\n")
@@ -80,5 +87,6 @@ def _routes(pages: Pages) -> list[web.RouteDef]:
         web.get("/readyz", readyz),
         web.get("/metrics", metrics),
         web.get("/debug/gateways", gateways),
+        web.get("/debug/replicas", replicas),
         web.post("/debug/relist", relist),
     ]

@@ -11,6 +11,8 @@ import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import quote, urlencode, urlsplit
@@ -120,6 +122,7 @@ class Kube:
         self._client = _ApiClient(configuration)
         self._reloaded = 0.0
         self._reloading = asyncio.Lock()
+        self._ahead = timedelta(0)
 
     @classmethod
     async def connect(cls, kubeconfig: Path | None) -> Self:
@@ -133,6 +136,10 @@ class Kube:
     async def close(self) -> None:
         """Close its connections."""
         await self._client.close()
+
+    def server_time(self) -> datetime:
+        """The API server's clock, as its last answer had it (to a second); before the first one our own."""
+        return datetime.now(UTC) + self._ahead
 
     async def get(self, path: str, *, accept: str = JSON, **query: str) -> dict[str, Any]:
         """GET ``path``; see `request` for what it raises."""
@@ -175,6 +182,7 @@ class Kube:
                 raise UnavailableError(f"{method} {path}: {type(error).__name__}: {error}") from error
             if answer.status == 401 and attempt == 1 and await self._reload(client):
                 continue
+            self._note_time(answer.headers.get("Date", ""))
             return _decoded(answer.status, answer.headers, content)
         raise AssertionError("unreachable")  # pragma: no cover
 
@@ -225,6 +233,40 @@ class Kube:
             ApiError, UnavailableError: as `request`.
         """
         return str((await self.get("/.well-known/openid-configuration")).get("issuer") or "")
+
+    async def whoami(self) -> str:
+        """The user that we are to the API server, such as ``system:serviceaccount:NS:NAME``.
+
+        https://kubernetes.io/docs/reference/access-authn-authz/authentication/#self-subject-review
+
+        Raises:
+            ApiError, UnavailableError: as `request`.
+        """
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        answer = await self.request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
+        return str(((answer.get("status") or {}).get("userInfo") or {}).get("username") or "")
+
+    async def may(self, attributes: Mapping[str, str]) -> bool:
+        """Whether we may do what ``attributes`` say: verb, group, resource, subresource, namespace, name.
+
+        https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-api-access
+
+        Raises:
+            ApiError, UnavailableError: as `request`.
+        """
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": dict(attributes)},
+        }
+        answer = await self.request("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
+        return (answer.get("status") or {}).get("allowed") is True
+
+    def _note_time(self, date: str) -> None:
+        try:
+            self._ahead = parsedate_to_datetime(date) - datetime.now(UTC)
+        except (ValueError, TypeError):
+            return
 
     async def _reload(self, refused: ApiClient) -> bool:
         """Replace the client whose credentials were refused; whether there is a new one."""

@@ -7,21 +7,25 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import uvloop
 
 from trunkline_operator import admin, kube, settings
+from trunkline_operator.authority_objects import AuthorityObjects
 from trunkline_operator.compile.compiler import compile as compile_world
 from trunkline_operator.compile.memo import Memo
 from trunkline_operator.metrics import Metrics, by_label, single
-from trunkline_operator.publish.authenticate import ServiceAccountTokens
+from trunkline_operator.peers.client import Credentials
+from trunkline_operator.problems import Pod, Problems
+from trunkline_operator.publish.authenticate import Authenticator, Nobody, ServiceAccountTokens
 from trunkline_operator.publish.tls import ServingCertificate, TLSError, default_names
+from trunkline_operator.replica import Replica, own_account, own_address
 from trunkline_operator.report.events import EventRecorder
-from trunkline_operator.report.writer import StatusWriter
+from trunkline_operator.report.writer import Patch, StatusWriter
+from trunkline_operator.rights import Rights, needed
 from trunkline_operator.runtime import Listener, Operator
 from trunkline_operator.settings import Settings
 from trunkline_operator.tokens import TokenReviews
@@ -75,7 +79,11 @@ async def run(given: Settings) -> None:
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(client.close)
         recorder = EventRecorder(partial(_create_event, client))
-        writer = StatusWriter(partial(_patch_status, client), recorder.post, writes=given.writes)
+        patch: Patch = partial(_patch_status, client)
+        replica = _replica(client, given)
+        if replica is not None:
+            patch = replica.guarded(patch)
+        writer = StatusWriter(patch, recorder.post, writes=given.writes and replica is None)
         tokens = TokenReviews(client)
         authenticator = ServiceAccountTokens(
             given.gateway_service_account,
@@ -83,11 +91,29 @@ async def run(given: Settings) -> None:
             clock=_unix_seconds,
             keys=tokens.keys,
         )
-        names = default_names(_own_namespace() or given.gateway_service_account[0], hostname=socket.gethostname())
+        peers = _peers(tokens, given)
+        names = default_names(
+            settings.own_namespace() or given.gateway_service_account[0], hostname=socket.gethostname()
+        )
+        certificate = ServingCertificate(given.tls_dir, (*names, *given.tls_names))
+        problems = Problems(partial(_create_event, client), Pod.of())
+        rights = Rights(
+            client,
+            list(needed(given.namespaces, secret=given.tls_secret, config_map=given.ca_configmap, lease=given.lease)),
+            problems.tell,
+        )
+        authority = _authority(client, certificate, given, problems)
         sources: list[ClusterSource] = []
 
         def source(world: World, changes: Changes) -> ClusterSource:
-            made = ClusterSource(client, world, changes, kubeconfig=given.kubeconfig, namespaces=given.namespaces)
+            made = ClusterSource(
+                client,
+                world,
+                changes,
+                kubeconfig=given.kubeconfig,
+                namespaces=given.namespaces,
+                tell=problems.tell,
+            )
             sources.append(made)
             return made
 
@@ -98,19 +124,90 @@ async def run(given: Settings) -> None:
             Listener(
                 address=f"{_bracketed(given.host)}:{given.grpc_port}",
                 authenticator=authenticator,
-                certificate=ServingCertificate(given.tls_dir, names),
+                certificate=certificate,
+                peers=peers,
             ),
         )
+        if replica is not None:
+            replica.join(
+                operator, writer, Credentials(ca_file=given.tls_dir / "ca.crt", token_file=given.peer_token_file)
+            )
+            replica.register(operator.metrics)
         _register(operator.metrics, sources[0], writer, recorder)
+        _register_certificate(operator.metrics, certificate, authority)
+
+        def why_not_ready() -> list[str]:
+            # Nothing is listed, and so nothing is found missing, before there is something to serve with.
+            if authority is not None and (waiting := authority.why_not()):
+                return [*waiting, *rights.missing]
+            return operator.why_not_ready()
+
         pages = admin.Pages(
-            why_not_ready=operator.why_not_ready,
+            why_not_ready=why_not_ready,
             metrics=operator.metrics.render,
             gateways=operator.gateways,
             relist=sources[0].relist,
+            replicas=replica.page if replica is not None else None,
         )
         runner = await admin.serve(given.host, given.admin_port, pages)
         stack.push_async_callback(runner.cleanup)
-        await operator.run(writer.run, recorder.run, authenticator.refresh_keys)
+        background: list[Callable[[], Awaitable[None]]] = [problems.run, rights.run]
+        if isinstance(peers, ServiceAccountTokens):
+            background.append(peers.refresh_keys)
+        if authority is not None:
+            background.append(authority.run)
+            await _meanwhile(authority.until_usable, background)
+        if replica is not None:
+            background += replica.background
+        await operator.run(writer.run, recorder.run, authenticator.refresh_keys, *background)
+
+
+async def _meanwhile(done: Callable[[], Awaitable[None]], background: Sequence[Callable[[], Awaitable[None]]]) -> None:
+    """Wait for ``done`` while ``background`` runs."""
+
+    async def awaited(each: Callable[[], Awaitable[None]]) -> None:
+        await each()
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(awaited(each)) for each in background]
+        await done()
+        for task in tasks:
+            task.cancel()
+
+
+def _authority(
+    client: kube.Kube, certificate: ServingCertificate, given: Settings, problems: Problems
+) -> AuthorityObjects | None:
+    """What shares the CA among replicas; None: each has its own, or somebody else makes the certificate."""
+    if given.tls_secret is None or given.ca_configmap is None:
+        return None
+    return AuthorityObjects(
+        client,
+        certificate,
+        secret=given.tls_secret,
+        config_map=given.ca_configmap,
+        tell=problems.tell,
+        delay=given.ca_publish_delay,
+    )
+
+
+def _replica(client: kube.Kube, given: Settings) -> Replica | None:
+    """This operator as one of several; None: it is the only one, or never writes."""
+    if given.lease is None or not given.writes:
+        return None
+    address = given.peer_address or (own_address(given.grpc_port) if settings.own_namespace() else "")
+    return Replica(client, given.lease, address)
+
+
+def _peers(tokens: TokenReviews, given: Settings) -> Authenticator | None:
+    """Who may report as another replica; None: there are no others."""
+    if given.lease is None:
+        return None
+    account = given.operator_service_account or own_account(given.peer_token_file)
+    if account is None:
+        return Nobody("which ServiceAccount other replicas have is not known (--operator-service-account)")
+    may = "report what gateways say (--operator-service-account)"
+    return ServiceAccountTokens(account, tokens, clock=_unix_seconds, keys=tokens.keys, may=may)
 
 
 async def _patch_status(client: kube.Kube, ref: Ref, body: Mapping[str, Any]) -> int:
@@ -158,10 +255,20 @@ def _register(metrics: Metrics, source: ClusterSource, writer: StatusWriter, rec
     )
 
 
-def _own_namespace() -> str:
-    with contextlib.suppress(OSError):
-        return Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace").read_text(encoding="ascii").strip()
-    return ""
+def _register_certificate(
+    metrics: Metrics, certificate: ServingCertificate, authority: AuthorityObjects | None
+) -> None:
+    metrics.gauge(
+        "serving_certificate_expires_seconds",
+        "When the serving certificate ends, in Unix seconds.",
+        single(lambda: certificate.expires.timestamp() if certificate.expires else None),
+    )
+    if authority is not None:
+        metrics.counter(
+            "authorities_made",
+            "Authorities for the serving certificates that this replica has made.",
+            single(lambda: authority.rotations),
+        )
 
 
 def _bracketed(host: str) -> str:

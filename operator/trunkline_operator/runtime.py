@@ -8,12 +8,14 @@ import contextlib
 import gc
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from trunkline_operator.compile.result import Compiled
 from trunkline_operator.metrics import Metrics, Sample, by_label, single
+from trunkline_operator.peers.server import PeersServicer
+from trunkline_operator.peers.whole import WholeFleet
 from trunkline_operator.publish.authenticate import Authenticator
 from trunkline_operator.publish.debounce import Debounce
 from trunkline_operator.publish.fleet import Fleet
@@ -23,6 +25,7 @@ from trunkline_operator.report.fleet import PublishedFleet
 from trunkline_operator.report.reporter import Reporter, Sink
 from trunkline_operator.watch.source import Changes, Source
 from trunkline_operator.watch.world import Change, Ref, World
+from trunkline_protocol.table import Name
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -33,11 +36,17 @@ class Listener:
 
     Attributes:
         address: ``HOST:PORT`` with a certificate, else ``unix:PATH``.
+        peers: Lets in other replicas, on the same address; None: there are none.
     """
 
     address: str
     authenticator: Authenticator
     certificate: ServingCertificate | None = None
+    peers: Authenticator | None = None
+
+
+Follow = Callable[[Iterable[Name], Iterable[str]], None]
+"""Takes names and upstreams of which this replica's gateways may say something else now."""
 
 
 class Operator:
@@ -45,10 +54,12 @@ class Operator:
 
     Attributes:
         world: What was observed.
-        fleet: The gateways.
+        fleet: The gateways of this replica.
+        whole: With them those that other replicas report.
         compiled: The last compilation; None before the first.
         port: Where gateways connect, once it listens.
         listening: Set once it does.
+        compiled_once: Set after the first compilation.
     """
 
     def __init__(
@@ -74,23 +85,29 @@ class Operator:
         self.compiled: Compiled | None = None
         self.port = 0
         self.listening = asyncio.Event()
+        self.compiled_once = asyncio.Event()
         self.metrics = metrics or Metrics()
         self._compile_world = compile_world
         self._listener = listener
         self._debounce = Debounce(loop, self._compile)
         self.fleet = Fleet(
             loop,
-            notify=self._fleet_changed,
-            keys_changed=self._keys_changed,
+            notify=self._own_fleet_changed,
+            keys_changed=self._own_keys_changed,
             stale=self._suspect,
         )
-        self._reporter = Reporter(self.world, PublishedFleet(self.fleet), sink)
+        self.whole = WholeFleet(self.fleet, loop, self._fleet_changed, self._keys_changed)
+        self._reporter = Reporter(self.world, PublishedFleet(self.whole), sink)
+        self._follow: Follow = lambda names, upstreams: None
         self._servicer = Servicer(
             self.fleet,
             listener.authenticator,
             ready=lambda: self.compiled is not None,
             clock=time.time,  # noqa: TID251 - tokens expire by the wall clock
         )
+        self._peers: PeersServicer | None = None
+        if listener.peers is not None:
+            self._peers = PeersServicer(self.whole, listener.peers, clock=time.time)  # noqa: TID251 - the same
         self._source = source(self.world, Changes(self._recorded, self._debounce.touch))
         self._register_metrics()
 
@@ -112,7 +129,13 @@ class Operator:
         async with contextlib.AsyncExitStack() as stack:
             listener = self._listener
             self.port = await stack.enter_async_context(
-                serve(self._servicer, address=listener.address, certificate=listener.certificate)
+                serve(
+                    self._servicer,
+                    address=listener.address,
+                    certificate=listener.certificate,
+                    peers=self._peers,
+                    closing=self._peers.close if self._peers is not None else _nothing,
+                )
             )
             self.listening.set()
             stack.callback(self._debounce.close)
@@ -137,6 +160,20 @@ class Operator:
             }
             for gateway in self.fleet.gateways()
         ]
+
+    # ---- one of several ---------------------------------------------------------------------------------------------
+
+    def follow(self, follow: Follow) -> None:
+        """Tell ``follow`` from now on when this replica's own gateways say something else."""
+        self._follow = follow
+
+    def suspend_reports(self) -> None:
+        """Somebody else writes the statuses."""
+        self._reporter.stand_by()
+
+    def resume_reports(self) -> None:
+        """Write them, after a look at everything."""
+        self._reporter.resume()
 
     # ---- between the stages -----------------------------------------------------------------------------------------
 
@@ -168,9 +205,18 @@ class Operator:
         if self.compiled is None:
             _LOG.info("Ready: %d resources compiled", len(compiled.resources))
         self.compiled = compiled
+        self.compiled_once.set()
         self._reporter.compiled(compiled)
 
-    def _fleet_changed(self, names: Any) -> None:  # noqa: ANN401
+    def _own_fleet_changed(self, names: frozenset[Name]) -> None:
+        self._follow(names, ())
+        self._fleet_changed(names)
+
+    def _own_keys_changed(self, upstreams: frozenset[str]) -> None:
+        self._follow((), upstreams)
+        self._keys_changed(upstreams)
+
+    def _fleet_changed(self, names: frozenset[Name]) -> None:
         self._reporter.fleet_changed(names)
 
     def _suspect(self) -> None:
@@ -232,6 +278,10 @@ class Operator:
         for gateway in self.fleet.gateways():
             found[str(gateway.counts).lower()] += 1
         return [Sample(count, {"counts": counts}) for counts, count in found.items()]
+
+
+def _nothing() -> None:
+    pass
 
 
 async def _awaited(start: Callable[[], Awaitable[object]]) -> None:

@@ -278,9 +278,10 @@ def test_a_restart_of_the_operator_rewrites_nothing(system: System, gateway: Sim
     system.create("VirtualKey", "alice", key("alice"))
     system.wait_condition("VirtualKey", "alice", "Programmed", "True")
     before = revisions(system)
-    system.operator.kill()
+    system.operator.terminate()  # it gives the Lease back
     system.operator.start().wait_ready()
-    time.sleep(4)
+    wait_for(lambda: system.operator.admin("/debug/replicas").json["writes"], 6, "the operator to write again")
+    time.sleep(5)  # longer than it takes to write that there is no gateway
     assert revisions(system) == before
 
 

@@ -33,6 +33,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 GATEWAY_NAMESPACE = "trunkline-system"
 GATEWAY_ACCOUNT = "trunkline-gateway"
+OPERATOR_ACCOUNT = "trunkline-operator"
 _POLL_SECONDS = 0.01
 
 T = TypeVar("T")
@@ -193,6 +194,7 @@ class System:
         install_crds(self.api)
         self.namespace = self.namespace or self.api.fresh_namespace("team")
         _ensure_account(self.api, GATEWAY_NAMESPACE, GATEWAY_ACCOUNT)
+        _ensure_account(self.api, GATEWAY_NAMESPACE, OPERATOR_ACCOUNT)
         return self
 
     def __exit__(
@@ -209,14 +211,23 @@ class System:
         """The first operator, started at first use."""
         return self.operators[0] if self.operators else self.start_operator()
 
-    def start_operator(self, api_url: str = "", *, tls_dir: Path | None = None) -> Operator:
-        """Start an operator; ``api_url`` lets it reach the API server by another way, such as a relay."""
+    def start_operator(
+        self, api_url: str = "", *, tls_dir: Path | None = None, account: str = OPERATOR_ACCOUNT
+    ) -> Operator:
+        """Start an operator, one of several if there is one; they show each other tokens of ``account``.
+
+        ``api_url`` lets it reach the API server by another way, such as a relay.
+        """
         kubeconfig = self.api.kubeconfig
         if api_url:
             kubeconfig = self.directory / f"relayed-{len(self.operators)}.kubeconfig"
             kubeconfig.write_text(self.api.kubeconfig.read_text(encoding="utf-8").replace(self.api.url, api_url))
         grpc_port, admin_port = ports.free_ports(2)
         tls_dir = tls_dir or self.directory / "tls"
+        token_files = [self.directory / f"operator-{n}.token" for n in range(len(self.operators) + 1)]
+        if self.operators:  # the only one reports to nobody, and may be there before the API server
+            for path in token_files:
+                path.write_text(self.api.create_token(GATEWAY_NAMESPACE, account, "trunkline"), encoding="ascii")
         argv = [
             str(BIN / "trunkline-operator"),
             f"--namespace={self.namespace}",
@@ -225,6 +236,10 @@ class System:
             f"--grpc-port={grpc_port}",
             f"--admin-port={admin_port}",
             f"--kubeconfig={kubeconfig}",
+            f"--lease={self.namespace}/trunkline-operator",
+            f"--peer-address=127.0.0.1:{grpc_port}",
+            f"--peer-token-file={token_files[-1]}",
+            f"--operator-service-account={GATEWAY_NAMESPACE}/{OPERATOR_ACCOUNT}",
             *self.operator_flags,
         ]
         log = self.directory / f"operator-{len(self.operators)}.log"
@@ -249,6 +264,7 @@ class System:
             f"--token-file={token_file}",
             f"--state-dir={self.directory / name}",
             f"--node-name={name}",
+            "--drain-delay=0s",  # its clients hear of its end at once
             *flags,
         ]
         log = self.directory / f"{name}.log"

@@ -249,7 +249,7 @@ def test_a_gateway_counts_from_its_first_ack_and_only_what_it_lacks_is_told() ->
     bench.acknowledge(second, one(second.session))
     bench.loop.advance(1)
     assert bench.fleet.programmed([KEY]).gateways == 2
-    assert bench.notices == []
+    assert not any(bench.notices)
 
 
 def test_the_first_gateway_and_the_last_concern_every_name() -> None:

@@ -13,7 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from builders import wire as make
 from builders import wire_ends as ends
-from trunkline_operator.publish.tls import CA_COMMON_NAME, ServingCertificate, TLSError, default_names
+from harness import certificates
+from trunkline_operator.publish.authority import Authority
+from trunkline_operator.publish.tls import CA_COMMON_NAME, ServingCertificate, Shared, TLSError, default_names
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = ("localhost", "127.0.0.1")
@@ -145,3 +147,97 @@ async def test_many_handshakes_at_once_while_the_certificate_changes(tmp_path: P
             await asyncio.gather(*(shake_hands() for _ in range(50)))
             os.unlink(tmp_path / "tls" / "tls.crt")
             os.unlink(tmp_path / "tls" / "tls.key")
+
+
+# ---- somebody else's, mounted --------------------------------------------------------------------------------------
+
+
+def mount(volume: Path, source: Path, generation: str) -> None:
+    """As the kubelet does: a new directory, and one rename of ``..data``."""
+    data = volume / f"..{generation}"
+    data.mkdir(parents=True)
+    for name in ("tls.crt", "tls.key", "ca.crt"):
+        (data / name).write_bytes((source / name).read_bytes())
+        if not (volume / name).is_symlink():
+            (volume / name).symlink_to(Path("..data") / name)
+    (volume / "..next").symlink_to(data.name)
+    (volume / "..next").rename(volume / "..data")
+
+
+def test_a_mounted_secret_that_is_swapped_is_read_again(tmp_path: Path) -> None:
+    for each in ("one", "two"):
+        ServingCertificate(tmp_path / each, NAMES).current(NOW)
+    volume = tmp_path / "volume"
+    mount(volume, tmp_path / "one", "2026_01")
+    certificate = ServingCertificate(volume, ("another.name",))
+    assert certificate.current(NOW).certificate == (tmp_path / "one" / "tls.crt").read_bytes()
+    before = sorted(path.name for path in volume.iterdir())
+    mount(volume, tmp_path / "two", "2026_02")
+    assert certificate.current(NOW).certificate == (tmp_path / "two" / "tls.crt").read_bytes()
+    assert sorted(path.name for path in volume.iterdir()) == sorted([*before, "..2026_02"])  # nothing of ours
+
+
+def test_somebody_elses_certificate_that_is_about_to_end_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = tmp_path / "tls"
+    directory.mkdir()
+    certificates.serving_certificate(directory)  # for two days
+    certificate = ServingCertificate(directory, NAMES)
+    now = datetime.now(UTC)
+    certificate.current(now)
+    assert certificate.expires == leaf(directory).not_valid_after_utc
+    certificate.current(now + timedelta(hours=35))
+    assert not caplog.messages
+    for minutes in range(0, 50, 10):
+        certificate.current(now + timedelta(hours=37, minutes=minutes))
+    (warning,) = caplog.messages
+    assert "has not been renewed" in warning
+    certificate.current(now + timedelta(hours=39))
+    assert len(caplog.messages) == 2
+    certificates.serving_certificate(directory)
+    certificate.current(now)
+    assert len(caplog.messages) == 2
+    (directory / "tls.crt").write_bytes(b"half of a rotation")
+    assert certificate.current(now + timedelta(hours=2))
+    assert len(caplog.messages) == 4  # neither renewed nor read
+
+
+# ---- the authority that replicas share -----------------------------------------------------------------------------
+
+
+def test_a_shared_authority_signs_and_its_key_is_not_kept_here(tmp_path: Path) -> None:
+    authority = Authority.make(NOW, timedelta(days=365))
+    certificate = ServingCertificate(tmp_path / "tls", NAMES, Shared(authority, authority.pems().certificate, ""))
+    certificate.current(NOW)
+    leaf(tmp_path / "tls").verify_directly_issued_by(authority.certificate)
+    assert sorted(path.name for path in (tmp_path / "tls").iterdir()) == ["ca.crt", "tls.crt", "tls.key"]
+    assert certificate.issuers() == (authority.certificate,)
+    other = Authority.make(NOW, timedelta(days=365))
+    bundle = other.pems().certificate + authority.pems().certificate
+    certificate.shared = Shared(other, bundle, "")
+    certificate.current(NOW)
+    leaf(tmp_path / "tls").verify_directly_issued_by(other.certificate)
+    assert (tmp_path / "tls" / "ca.crt").read_bytes() == bundle
+
+
+def test_without_a_signer_the_leaf_that_is_there_serves_on(tmp_path: Path) -> None:
+    authority = Authority.make(NOW, timedelta(days=365))
+    first = ServingCertificate(tmp_path, NAMES, Shared(authority, authority.pems().certificate, "")).current(NOW)
+    certificate = ServingCertificate(tmp_path, NAMES, Shared())
+    assert certificate.current(NOW) == first
+    assert certificate.current(NOW + timedelta(hours=23)) == first
+
+
+def test_without_a_signer_and_a_leaf_it_says_why(tmp_path: Path) -> None:
+    certificate = ServingCertificate(tmp_path, NAMES, Shared(None, b"", "the Secret is not there"))
+    with pytest.raises(TLSError, match="the Secret is not there"):
+        certificate.current(NOW)
+
+
+def test_a_shared_authority_does_not_touch_somebody_elses_files(tmp_path: Path) -> None:
+    certificates.serving_certificate(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    authority = Authority.make(NOW, timedelta(days=365))
+    ServingCertificate(tmp_path, NAMES, Shared(authority, authority.pems().certificate, "")).current(NOW)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -1,14 +1,16 @@
 """The reporter writes what changed, when it changed, and looks at nothing else."""
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from builders.wire_ends import until
 from trunkline_operator.compile.result import Compiled, Finding, KeyFinding, Verdict
 from trunkline_operator.report.log import LogReporter
 from trunkline_operator.report.reporter import Reporter
-from trunkline_operator.report.status import KeyHealth, Rollout
+from trunkline_operator.report.status import KeyHealth, Rollout, Subject, Waits, status
 from trunkline_operator.watch.world import Observed, Ref, World
 from trunkline_protocol.table import Name, resource
 from trunkline_protocol.v1 import routing_pb2 as pb
@@ -267,3 +269,51 @@ def test_two_operators_that_disagree_soon_stop_writing_over_each_other(stage):
             sent.sent_revision = 9_999 + turn
     assert 3 <= writes <= 12, times
     assert times[0] <= 1, "the first time it is repaired at once"
+
+
+async def test_whoever_stands_by_writes_nothing_and_then_only_what_is_not_there_already(stage):
+    name = Name(pb.TYPE_ROUTE, "team-a/gpt-4o")
+    stage.fleet.gateways = {"gw-1": set()}
+    stage.reporter.fleet_changed(())
+    stage.reporter.stand_by()
+    running = asyncio.create_task(stage.reporter.run())
+    stage.verdicts |= {GROUP: verdict(GROUP), OTHER: verdict(OTHER)}
+    names = {each for given in stage.verdicts.values() for each in given.programs}
+    bodies = {each: resource(each, pb.Route(), {}) for each in names}
+    stage.reporter.compiled(Compiled(resources=bodies, holds=frozenset(), verdicts=stage.verdicts))
+    for _ in range(20):
+        stage.reporter.fleet_changed({name})
+        await asyncio.sleep(0)
+    assert stage.sink.written == []
+    # Somebody else has written one of the two meanwhile.
+    theirs = status(
+        Subject(kind="ModelGroup", generation=1, status={}),
+        verdict(GROUP),
+        Rollout(gateways=2),
+        now=EPOCH,
+        waits=Waits(10, 0),
+    )
+    stage.observe(GROUP, revision=7, status=theirs)
+    stage.reporter.resume()
+    await until(lambda: stage.sink.written)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    running.cancel()
+    assert [write.ref for write in stage.sink.written] == [OTHER]
+
+
+def test_a_new_writer_does_not_say_that_there_is_no_gateway_before_it_can_know(stage):
+    stage.fleet.gateways = {"gw-1": set()}
+    stage.reporter.fleet_changed(())
+    stage.verdicts[GROUP] = verdict(GROUP)
+    bodies = {name: resource(name, pb.Route(), {}) for name in verdict(GROUP).programs}
+    stage.reporter.compiled(Compiled(resources=bodies, holds=frozenset(), verdicts=stage.verdicts))
+    (write,) = stage.look()
+    stage.observe(GROUP, revision=5, status=write.status)
+    stage.reporter.stand_by()
+    stage.fleet.gateways = {}
+    stage.reporter.fleet_changed(())
+    stage.seconds += 100
+    stage.reporter.resume()
+    assert stage.pass_time(3) == []
+    assert programmed(*stage.pass_time(2)) == ("Unknown", "NoGateways")

@@ -100,6 +100,17 @@ class Anybody:
         """Let in."""
 
 
+class Nobody:
+    """For a service that was given nobody to let in."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    async def authenticate(self, authorization: str | None) -> None:
+        """Refuse."""
+        raise RefusedError(grpc.StatusCode.PERMISSION_DENIED, self._why)
+
+
 class ServiceAccountTokens:
     """Lets in one ServiceAccount.
 
@@ -114,16 +125,19 @@ class ServiceAccountTokens:
         clock: Callable[[], float],
         keys: KeySource | None = None,
         issuer: str = "",
+        may: str = "have the table (--gateway-service-account)",
     ) -> None:
         """Make one.
 
         Args:
-            account: Namespace and name of ``--gateway-service-account``.
+            account: Namespace and name of ``--gateway-service-account``, or of whoever may come in.
             review: TokenReview.
             clock: Unix seconds.
             keys: Fetches the API server's public keys.
             issuer: The cluster's issuer; empty: learnt with the keys, or from the tokens that TokenReview accepts.
+            may: What the account may do, and which flag says so; for the message to whoever is refused.
         """
+        self._may = may
         self._namespace, self._name = account
         self._username = f"system:serviceaccount:{account[0]}:{account[1]}"
         self._review = review
@@ -202,7 +216,7 @@ class ServiceAccountTokens:
         if reviewed.username != self._username:
             raise RefusedError(
                 grpc.StatusCode.PERMISSION_DENIED,
-                f"only ServiceAccount {self._namespace}/{self._name} may have the table (--gateway-service-account)",
+                f"only ServiceAccount {self._namespace}/{self._name} may {self._may}",
             )
         return Identity(reviewed.username, reviewed.pod_name, expires)
 

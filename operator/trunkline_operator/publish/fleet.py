@@ -4,7 +4,7 @@ The servicer feeds it; the report stage asks it. When the state of names changes
 moment: an ACK of a thousand names by fifty gateways is one notice, not fifty thousand.
 """
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Collection, Iterable, Set
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -93,7 +93,11 @@ class Connection:
 
 
 class Fleet:
-    """The gateways of this operator. Belongs to one thread."""
+    """The gateways of this operator. Belongs to one thread.
+
+    Attributes:
+        membership: Grows when somebody comes, goes, begins to count or to drain.
+    """
 
     def __init__(
         self,
@@ -106,7 +110,7 @@ class Fleet:
 
         Args:
             scheduler: The event loop.
-            notify: Gets names whose `programmed` may say something else now.
+            notify: Gets names whose `programmed` may say something else now; none where only `membership` has grown.
             keys_changed: Gets upstreams whose `key_states` may say something else now.
             stale: A gateway has seen something newer than we have: a LIST, soon, would tell what. Called for each such
                 ACK; to be limited by whoever LISTs.
@@ -120,6 +124,18 @@ class Fleet:
         self._names: set[Name] = set()
         self._upstreams: set[str] = set()
         self._notice: Timer | None = None
+        self.membership = 0
+        self._told_membership = 0
+
+    @property
+    def connections(self) -> Collection[Connection]:
+        """All, those included that have just ended and linger."""
+        return self._connections.values()
+
+    @property
+    def now(self) -> float:
+        """The scheduler's clock, which `Connection.since` is on."""
+        return self._scheduler.time()
 
     def set(self, compiled: Compiled, world: World) -> None:
         """Publish a compilation; see `Publisher.set`."""
@@ -152,6 +168,7 @@ class Fleet:
                 before.replace()
             self._left(before, counted)
             self._touch(connection.session.behind)
+        self._members_changed()
         return connection
 
     def disconnect(self, connection: Connection) -> None:
@@ -175,6 +192,7 @@ class Fleet:
         joined = not session.complete
         names = session.acknowledge(ack, now)
         if joined and session.complete:
+            self._members_changed()
             self._touch(self._everything() if counted == 0 else session.behind)
         elif session.counts:
             self._touch(names)
@@ -197,14 +215,14 @@ class Fleet:
             self._left(connection, counted)
         self._schedule()
 
-    def programmed(self, names: Iterable[Name]) -> Programmed:
-        """How far ``names`` have come; cheap while gateways are up to date."""
+    def programmed(self, names: Collection[Name], *, without: Set[str] = frozenset()) -> Programmed:
+        """How far ``names`` have come, leaving out the nodes ``without``; cheap while gateways are up to date."""
         behind: dict[str, float] = {}
         rejected: dict[str, str] = {}
         gateways = 0
         for node, connection in self._connections.items():
             session = connection.session
-            if not session.counts:
+            if not session.counts or node in without:
                 continue
             gateways += 1
             if not session.behind:
@@ -228,7 +246,7 @@ class Fleet:
         worst: dict[str, pb.KeyHealth] = {}
         for connection in self._connections.values():
             for name, health in connection.keys.get(upstream, {}).items():
-                if name not in worst or _badness(health) > _badness(worst[name]):
+                if name not in worst or badness(health) > badness(worst[name]):
                     worst[name] = health
         return worst
 
@@ -261,6 +279,7 @@ class Fleet:
     def _left(self, connection: Connection, counted: int) -> None:
         """It no longer counts; ``counted``: how many did before."""
         self._upstreams |= connection.keys.keys()
+        self._members_changed()
         self._touch(self._everything() if counted and not self._counted() else connection.session.behind)
 
     def _everything(self) -> Set[Name]:
@@ -269,23 +288,29 @@ class Fleet:
             names |= connection.session.behind.keys()
         return names
 
+    def _members_changed(self) -> None:
+        self.membership += 1
+        self._schedule()
+
     def _touch(self, names: Iterable[Name]) -> None:
         self._names.update(names)
         self._schedule()
 
     def _schedule(self) -> None:
-        if self._notice is None and (self._names or self._upstreams):
+        if self._notice is None and (self._names or self._upstreams or self.membership != self._told_membership):
             self._notice = self._scheduler.call_later(_NOTICE_SECONDS, self._tell)
 
     def _tell(self) -> None:
         names, self._names = frozenset(self._names), set()
         upstreams, self._upstreams = frozenset(self._upstreams), set()
         self._notice = None
-        if names:
+        if names or self.membership != self._told_membership:
+            self._told_membership = self.membership
             self._notify(names)
         if upstreams:
             self._keys_changed(upstreams)
 
 
-def _badness(health: pb.KeyHealth) -> tuple[int, int]:
+def badness(health: pb.KeyHealth) -> tuple[int, int]:
+    """Of two states of a key, the worse one has more; of equals, the one that lasts longer."""
     return _WORSE.get(health.state, 0), health.until

@@ -88,6 +88,15 @@ class Publisher:
         """Whether the name is held and no good version was ever seen: a gateway keeps what it has."""
         return name in self._compiled.holds and name not in self._entries
 
+    def is_held(self, name: Name) -> bool:
+        """Whether gateways keep an older version of it than the one that somebody wants."""
+        return name in self._compiled.holds
+
+    @property
+    def kept(self) -> frozenset[Name]:
+        """All names that `keeps` is true of."""
+        return frozenset(name for name in self._compiled.holds if name not in self._entries)
+
     def set(self, compiled: Compiled, world: World) -> Change:
         """Take over a compilation and the world that it was made from.
 

@@ -245,7 +245,12 @@ class _Stream:
 
 @contextlib.asynccontextmanager
 async def serve(
-    servicer: Servicer, *, address: str, certificate: ServingCertificate | None = None
+    servicer: Servicer,
+    *,
+    address: str,
+    certificate: ServingCertificate | None = None,
+    peers: routing_pb2_grpc.PeersServicer | None = None,
+    closing: Callable[[], object] = lambda: None,
 ) -> AsyncIterator[int]:
     """Listen while the context lasts; yields the port (1 for a Unix socket).
 
@@ -254,6 +259,8 @@ async def serve(
         address: ``HOST:PORT`` (port 0: any) with ``certificate``, else ``unix:PATH``; the directory of the socket is
             made with mode 0700 and lets in.
         certificate: The serving certificate; read again, and renewed, as new connections come and every hour.
+        peers: Serves the other replicas on the same port.
+        closing: Called when the server is about to stop, and streams have to end.
 
     Raises:
         TLSError: there is no usable certificate.
@@ -261,6 +268,8 @@ async def serve(
     """
     server = aio.server(options=list(OPTIONS))
     routing_pb2_grpc.add_RoutingServicer_to_server(servicer, server)
+    if peers is not None:
+        routing_pb2_grpc.add_PeersServicer_to_server(peers, server)
     try:
         if certificate is None:
             port = _bind_socket(server, address)
@@ -276,6 +285,7 @@ async def serve(
         if renewal is not None:
             renewal.cancel()
         servicer.close()
+        closing()
         await server.stop(1.0)
         if certificate is None:
             with contextlib.suppress(OSError):

@@ -1,47 +1,63 @@
 """The serving certificate: ``--tls-dir`` with ``tls.crt``, ``tls.key`` and ``ca.crt``.
 
-Where these files are absent the operator makes them: a CA of its own (in ``ca.crt`` and ``ca.key``) and a leaf that it
-renews at half of its life. Files that somebody else made (cert-manager, a mounted Secret) are never overwritten; they
+Where these files are absent the operator makes them: a leaf that it renews at half of its life, signed by a CA of this
+directory's own (in ``ca.crt`` and ``ca.key``), or by the one that all replicas share (``--tls-secret``), whose key
+never lies in the directory. Files that somebody else made (cert-manager, a mounted Secret) are never overwritten; they
 are read again when they change. Gateways are given ``ca.crt``.
 """
 
 import contextlib
-import ipaddress
 import logging
 import os
 import tempfile
 import threading
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.hazmat.primitives import serialization
+
+from trunkline_operator.publish.authority import (
+    CA_COMMON_NAME,
+    CA_NAME,
+    LEAF_LIFETIME,
+    Authority,
+    Pair,
+    certificates,
+    general_names,
+    issued,
+)
+
+__all__ = ["CA_COMMON_NAME", "Pair", "ServingCertificate", "Shared", "TLSError", "default_names"]
 
 _LOG: Final = logging.getLogger(__name__)
 
-CA_COMMON_NAME: Final = "trunkline-operator-ca"
 _CA_LIFETIME: Final = timedelta(days=3650)
-_LEAF_LIFETIME: Final = timedelta(hours=24)
-_SKEW: Final = timedelta(minutes=5)
+_WARN_BEFORE_END: Final = timedelta(hours=24)
+_WARN_EVERY: Final = timedelta(hours=1)
 
 
 class TLSError(Exception):
     """The directory cannot be used; a sentence that says why."""
 
 
-class Pair(NamedTuple):
-    """A certificate chain and its key, as PEM."""
+class Shared(NamedTuple):
+    """What is known of the authority that all replicas share.
 
-    certificate: bytes
-    key: bytes
+    Attributes:
+        signer: Who signs; None: nobody as yet, and a leaf that is there serves on.
+        bundle: What gateways trust, as PEM; empty: unknown.
+        why_no_signer: In words.
+    """
+
+    signer: Authority | None = None
+    bundle: bytes = b""
+    why_no_signer: str = "the authority that all replicas share has not been read yet"
 
     def __repr__(self) -> str:
-        return "Pair(…)"
+        return f"Shared(signs={self.signer is not None})"
 
 
 @dataclass(slots=True)
@@ -51,12 +67,19 @@ class ServingCertificate:
     Attributes:
         directory: Made when absent, mode 0700.
         names: DNS names and IP addresses that the leaf is for.
+        shared: The authority of all replicas, to be replaced as it changes; None: the directory has its own.
+        expires: When what is served ends; None before the first `current`.
     """
 
     directory: Path
     names: tuple[str, ...]
+    shared: Shared | None = None
+    expires: datetime | None = field(default=None, init=False)
     _stamp: tuple[tuple[int, int], ...] = field(default=(), init=False)
-    _pair: Pair | None = field(default=None, init=False)
+    _pair: Pair | None = field(default=None, init=False, repr=False)
+    _warned: datetime | None = field(default=None, init=False)
+    _foreign: bool = field(default=False, init=False)
+    _complaint: str = field(default="", init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def current(self, now: datetime) -> Pair:
@@ -68,21 +91,31 @@ class ServingCertificate:
         with self._lock:
             return self._current(now)
 
+    def issuers(self) -> tuple[x509.Certificate, ...]:
+        """The authorities of ours on which that stands what is served; none before the first `current`."""
+        chain = certificates(self._pair.certificate) if self._pair is not None else []
+        return tuple(each for each in chain[1:] if each.subject == CA_NAME)
+
     def _current(self, now: datetime) -> Pair:
         try:
             self._renew(now)
         except (OSError, ValueError, TLSError) as error:
             if self._pair is None and not self._path("tls.crt").exists():
                 raise TLSError(f"no serving certificate in {self.directory}: {error}") from error
-            _LOG.error("Cannot renew the serving certificate in %s: %s", self.directory, error)
+            self._complain(f"Cannot renew the serving certificate in {self.directory}: {error}")
+        else:
+            self._complaint = ""
         try:
             stamp = tuple((stat.st_mtime_ns, stat.st_ino) for stat in map(os.stat, (self._crt, self._key)))
             if self._pair is None or stamp != self._stamp:
-                self._pair, self._stamp = self._read(), stamp
+                pair, leaf = self._read()
+                self._pair, self._stamp, self.expires = pair, stamp, leaf.not_valid_after_utc
+                self._foreign, self._warned = not self._is_ours(), None
         except (OSError, ValueError) as error:
             if self._pair is None:
                 raise TLSError(f"cannot read the serving certificate in {self.directory}: {error}") from error
             _LOG.error("Cannot read the serving certificate in %s, the last one serves on: %s", self.directory, error)
+        self._warn_of_the_end(now)
         return self._pair
 
     @property
@@ -96,63 +129,104 @@ class ServingCertificate:
     def _path(self, name: str) -> Path:
         return self.directory / name
 
-    def _read(self) -> Pair:
+    def _read(self) -> tuple[Pair, x509.Certificate]:
         pair = Pair(self._crt.read_bytes(), self._key.read_bytes())
         leaf = x509.load_pem_x509_certificates(pair.certificate)[0]
         key = serialization.load_pem_private_key(pair.key, password=None)
         if key.public_key() != leaf.public_key():
             raise ValueError("tls.key does not belong to tls.crt")
-        return pair
+        return pair, leaf
 
     def _renew(self, now: datetime) -> None:
         if not self._crt.exists() and not self._key.exists():
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        elif not self._is_ours() or self._is_fresh(now):
+        elif not self._is_ours():
+            if self.shared is not None:
+                raise TLSError("it is somebody else's, which does not go together with --tls-secret")
             return
-        authority, authority_key = self._authority(now)
-        key = ec.generate_private_key(ec.SECP256R1())
-        leaf = _leaf(self.names, key, authority, authority_key, now)
+        else:
+            self._trust_what_is_shared()
+            if self._is_fresh(now):
+                return
+        authority = self._own_authority(now) if self.shared is None else self._shared_authority(self.shared)
+        if authority is None:
+            return
+        self._trust_what_is_shared()
+        leaf = authority.leaf(self.names, now)
         # The key first: a reader between the two sees that they do not fit and keeps what it has.
-        _write(self._key, _key_pem(key), 0o600)
-        _write(self._crt, _pem(leaf) + _pem(authority), 0o644)
+        _write(self._key, leaf.key, 0o600)
+        _write(self._crt, leaf.certificate, 0o644)
 
     def _is_ours(self) -> bool:
         if not (self._crt.exists() and self._key.exists()):
             return False
         leaf = x509.load_pem_x509_certificates(self._crt.read_bytes())[0]
-        return leaf.issuer == _CA_NAME and self._path("ca.key").exists()
+        return leaf.issuer == CA_NAME and (self.shared is not None or self._path("ca.key").exists())
 
     def _is_fresh(self, now: datetime) -> bool:
         leaf = x509.load_pem_x509_certificates(self._crt.read_bytes())[0]
         half = leaf.not_valid_before_utc + (leaf.not_valid_after_utc - leaf.not_valid_before_utc) / 2
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        if set(names) != set(_general_names(self.names)):
+        if set(names) != set(general_names(self.names)):
             return False
-        authority = x509.load_pem_x509_certificates(self._path("ca.crt").read_bytes())[0]
+        if self.shared is None:
+            authority = x509.load_pem_x509_certificates(self._path("ca.crt").read_bytes())[0]
+        elif self.shared.signer is not None:
+            authority = self.shared.signer.certificate
+        else:
+            authority = None
+        if authority is not None and not issued(leaf, authority):
+            return False
         try:
-            leaf.verify_directly_issued_by(authority)
             self._read()
-        except Exception:  # noqa: BLE001 - InvalidSignature, ValueError, TypeError: it is not fresh whatever is wrong
+        except (ValueError, TypeError):
             return False
         return now < half
 
-    def _authority(self, now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    def _own_authority(self, now: datetime) -> Authority:
         crt, key_file = self._path("ca.crt"), self._path("ca.key")
-        if crt.exists() and key_file.exists():
-            authority = x509.load_pem_x509_certificates(crt.read_bytes())[0]
-            key = serialization.load_pem_private_key(key_file.read_bytes(), password=None)
-            if authority.subject != _CA_NAME:
-                raise TLSError("ca.crt is not ours, and there is no tls.crt: either give all three files or none")
-            lasts = now < authority.not_valid_after_utc - _LEAF_LIFETIME
-            if lasts and isinstance(key, ec.EllipticCurvePrivateKey) and key.public_key() == authority.public_key():
-                return authority, key
-        elif crt.exists() and x509.load_pem_x509_certificates(crt.read_bytes())[0].subject != _CA_NAME:
+        if crt.exists() and x509.load_pem_x509_certificates(crt.read_bytes())[0].subject != CA_NAME:
             raise TLSError("ca.crt is not ours, and there is no tls.crt: either give all three files or none")
-        fresh = ec.generate_private_key(ec.SECP256R1())
-        authority = _ca(fresh, now)
-        _write(key_file, _key_pem(fresh), 0o600)
-        _write(crt, _pem(authority), 0o644)
-        return authority, fresh
+        if crt.exists() and key_file.exists():
+            with contextlib.suppress(ValueError):
+                found = Authority.read(crt.read_bytes(), key_file.read_bytes())
+                if now < found.certificate.not_valid_after_utc - LEAF_LIFETIME:
+                    return found
+        made = Authority.make(now, _CA_LIFETIME)
+        _write(key_file, made.pems().key, 0o600)
+        _write(crt, made.pems().certificate, 0o644)
+        return made
+
+    def _shared_authority(self, shared: Shared) -> Authority | None:
+        """Who signs; None: nobody, and what is there serves on."""
+        if shared.signer is None and not self._crt.exists():
+            raise TLSError(shared.why_no_signer)
+        return shared.signer
+
+    def _trust_what_is_shared(self) -> None:
+        """``ca.crt`` is for whoever connects from this machine, other replicas' streams among them."""
+        bundle, path = self.shared.bundle if self.shared is not None else b"", self._path("ca.crt")
+        if bundle and not (path.exists() and path.read_bytes() == bundle):
+            _write(path, bundle, 0o644)
+
+    def _complain(self, sentence: str) -> None:
+        """Log it once; this is looked at with each connection."""
+        if sentence != self._complaint:
+            self._complaint = sentence
+            _LOG.error("%s", sentence)
+
+    def _warn_of_the_end(self, now: datetime) -> None:
+        """Somebody else's certificate ends soon: whoever should have renewed it has not."""
+        if self._pair is None or not self._foreign or (self._warned and now - self._warned < _WARN_EVERY):
+            return
+        self._warned = now
+        leaf = certificates(self._pair.certificate)[0]
+        left = leaf.not_valid_after_utc - now
+        # One that is renewed every day is always about to end.
+        lifetime = leaf.not_valid_after_utc - leaf.not_valid_before_utc
+        if left < min(_WARN_BEFORE_END, lifetime / 4):
+            ends = leaf.not_valid_after_utc.strftime("%Y-%m-%dT%H:%M:%SZ")
+            _LOG.warning("The serving certificate in %s ends at %s and has not been renewed", self.directory, ends)
 
 
 def default_names(namespace: str, service: str = "trunkline-operator", hostname: str = "") -> tuple[str, ...]:
@@ -164,87 +238,6 @@ def default_names(namespace: str, service: str = "trunkline-operator", hostname:
         f"{service}.{namespace}.svc.cluster.local",
     ]
     return (*names, *([hostname] if hostname else []), "localhost", "127.0.0.1", "::1")
-
-
-_CA_NAME: Final = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, CA_COMMON_NAME)])
-
-
-def _ca(key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
-    return (
-        _builder(_CA_NAME, key.public_key(), now, _CA_LIFETIME)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(signs=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-
-
-def _leaf(
-    names: tuple[str, ...],
-    key: ec.EllipticCurvePrivateKey,
-    authority: x509.Certificate,
-    authority_key: ec.EllipticCurvePrivateKey,
-    now: datetime,
-) -> x509.Certificate:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "trunkline-operator")])
-    issuer_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
-    return (
-        _builder(subject, key.public_key(), now, _LEAF_LIFETIME)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(_general_names(names)), critical=False)
-        .add_extension(issuer_id, critical=False)
-        .sign(authority_key, hashes.SHA256())
-    )
-
-
-def _builder(
-    subject: x509.Name, public_key: ec.EllipticCurvePublicKey, now: datetime, lifetime: timedelta
-) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(_CA_NAME)
-        .public_key(public_key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _SKEW)
-        .not_valid_after(now + lifetime)
-    )
-
-
-def _usage(*, signs: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs,
-        crl_sign=signs,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _general_names(names: Iterable[str]) -> list[x509.GeneralName]:
-    general: list[x509.GeneralName] = []
-    for name in dict.fromkeys(names):
-        try:
-            general.append(x509.IPAddress(ipaddress.ip_address(name)))
-        except ValueError:
-            general.append(x509.DNSName(name))
-    return general
-
-
-def _pem(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:

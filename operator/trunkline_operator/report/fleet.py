@@ -1,9 +1,10 @@
 """The fleet of the publish stage in the report stage's words."""
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final, Protocol
 
-from trunkline_operator.publish.fleet import Fleet
+from trunkline_operator.publish.fleet import Programmed
+from trunkline_operator.publish.publisher import Publisher
 from trunkline_operator.report.status import KeyHealth, Rollout
 from trunkline_protocol.table import Name
 from trunkline_protocol.v1 import routing_pb2 as pb
@@ -14,8 +15,25 @@ _STATES: Final[Mapping[int, str]] = {
 }
 
 
+class Fleet(Protocol):
+    """`publish.fleet.Fleet`, or with it the gateways of other replicas: `peers.whole.WholeFleet`."""
+
+    @property
+    def publisher(self) -> Publisher:
+        """The table."""
+        ...
+
+    def programmed(self, names: Collection[Name]) -> Programmed:
+        """How far some names have come."""
+        ...
+
+    def key_states(self, upstream: str) -> Mapping[str, pb.KeyHealth]:
+        """Key name → the worst that is reported of it."""
+        ...
+
+
 class PublishedFleet:
-    """`report.reporter.Fleet` over `publish.fleet.Fleet`."""
+    """`report.reporter.Fleet` over the gateways."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet

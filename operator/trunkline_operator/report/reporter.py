@@ -5,6 +5,7 @@ the ACKs. Belongs to the main loop.
 """
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import logging
@@ -121,6 +122,8 @@ class Reporter:
         self._wake = asyncio.Event()
         self._gateways = 0
         self._no_gateways_since = monotonic()
+        self._on_duty = asyncio.Event()
+        self._on_duty.set()
 
     # ---- what happens -----------------------------------------------------------------------------------------------
 
@@ -172,20 +175,35 @@ class Reporter:
         if ref in self._tracks:
             self._touch(ref)
 
+    # ---- who writes -------------------------------------------------------------------------------------------------
+
+    def stand_by(self) -> None:
+        """Somebody else writes: `run` decides nothing until `resume`, and what happens is only taken note of."""
+        self._on_duty.clear()
+
+    def resume(self) -> None:
+        """Write from now on, after a look at everything: what others wrote meanwhile counts, what we wrote does not."""
+        for ref, track in self._tracks.items():
+            track.sent, track.disputes, track.disputed_until = None, 0, 0.0
+            self._dirty[ref] = None
+        self._gateways = self._fleet.rollout((), held=False).gateways
+        self._no_gateways_since = self._monotonic()
+        self._on_duty.set()
+
     # ---- the loop ---------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Work until cancelled."""
         while True:
+            await self._on_duty.wait()
             self._collect_due()
             if not self._dirty:
                 self._wake.clear()
                 timeout = self._due[0][0] - self._monotonic() if self._due else _LONGEST_SLEEP_SECONDS
-                try:
+                with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(max(0.0, min(timeout, _LONGEST_SLEEP_SECONDS))):
                         await self._wake.wait()
-                except TimeoutError:
-                    continue
+                continue  # somebody else may be writing by now
             self.look(_BATCH)
             await asyncio.sleep(0)
 

@@ -68,6 +68,11 @@ class StatusWriter:
         self._writes = writes
         self._wake.set()
 
+    def clear(self) -> None:
+        """Drop all that is pending: somebody else writes, and what there will be to write later is decided then."""
+        self._pending.clear()
+        self._queue.clear()
+
     def write(self, write: Write, written: Callable[[int], None]) -> None:
         """Take a status; a later one of the same object replaces it."""
         if write.ref not in self._pending and write.ref not in self._in_flight:

@@ -10,14 +10,14 @@
 import asyncio
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from trunkline_operator import kube
-from trunkline_operator.watch import kopf_thread, lists
-from trunkline_operator.watch.lists import BY_KIND, KINDS, NAMESPACES, SECRETS, Listing, Watched
+from trunkline_operator.watch import kopf_thread, lists, obstacles
+from trunkline_operator.watch.lists import BY_KIND, NAMESPACES, SECRETS, Listing, Watched
 from trunkline_operator.watch.secrets import SecretPresence
 from trunkline_operator.watch.source import Changes
 from trunkline_operator.watch.world import SECRET_LABEL, Change, Ref, World
@@ -57,6 +57,7 @@ class ClusterSource:
         *,
         kubeconfig: Path | None = None,
         namespaces: Sequence[str] = (),
+        tell: Callable[[str, str], None] | None = None,
     ) -> None:
         """Prepare; ``run`` starts.
 
@@ -66,6 +67,8 @@ class ClusterSource:
             changes: Told of every change, once `synced` is set.
             kubeconfig: For kopf.
             namespaces: Empty: the whole cluster.
+            tell: Gets, by topic, why something cannot be looked at, in a sentence; an empty one: it can. Else it is
+                logged.
         """
         self._client = client
         self._world = world
@@ -81,6 +84,7 @@ class ClusterSource:
         self._presence = SecretPresence(client, world, self._notify)
         self.synced = asyncio.Event()
         self.why_not = "the first LIST has not finished"
+        self._obstacles = obstacles.Obstacles(self._namespaces, tell)
         self.events: dict[str, int] = dict.fromkeys(BY_KIND, 0)
         self.phantoms: dict[str, int] = dict.fromkeys(BY_KIND, 0)
         self.missed: dict[str, int] = dict.fromkeys(BY_KIND, 0)
@@ -88,7 +92,6 @@ class ClusterSource:
         self._last_event: float | None = None
         self._suspected = -_SUSPECT_SECONDS
         self._blind: set[str] = set()
-        self._unlisted: set[str] = set()
 
     async def run(self) -> None:
         """Follow the cluster until cancelled. Waits for an API server that is away, however long."""
@@ -174,12 +177,13 @@ class ClusterSource:
                         self._record(watched, body)
                     self._world.relist(watched.kind, listing.namespace, self._revisions(listing), listing.revision)
             except _UNREACHABLE as error:
-                hint = " (are the CustomResourceDefinitions installed?)" if _is_missing(error, watched) else ""
-                self.why_not = f"{watched.plural} cannot be listed: {error}{hint}"
-                _LOG.warning("Waiting for the API server", extra=fields(reason=self.why_not))
+                self._obstacles.met(watched, error)
+                self.why_not = "; ".join(self._obstacles.sentences())
                 await asyncio.sleep(backoff * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
                 backoff = min(backoff * 2, _LAST_BACKOFF_SECONDS)
             else:
+                self._obstacles.gone(watched)
+                self.why_not = "; ".join(self._obstacles.sentences()) or "the first LIST has not finished"
                 return
 
     async def _listings(self, watched: Watched, *, metadata_only: bool) -> Any:  # noqa: ANN401
@@ -234,12 +238,10 @@ class ClusterSource:
                 async for listing in self._listings(watched, metadata_only=True):
                     await self._compare(listing)
             except _UNREACHABLE as error:
-                if watched.kind not in self._unlisted:
-                    _LOG.warning("A re-LIST failed; trying on", extra=fields(kind=watched.kind, error=str(error)))
-                self._unlisted.add(watched.kind)
+                self._obstacles.met(watched, error)
                 asyncio.get_running_loop().call_later(_LAST_BACKOFF_SECONDS, self._had_gap, watched)
             else:
-                self._unlisted.discard(watched.kind)
+                self._obstacles.gone(watched)
                 listed = True
         if listed:
             if SECRETS in kinds:
@@ -314,7 +316,3 @@ def _complete(watched: Watched, body: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _is_labelled(body: Mapping[str, Any]) -> bool:
     return (body["metadata"].get("labels") or {}).get(SECRET_LABEL) == "true"
-
-
-def _is_missing(error: Exception, watched: Watched) -> bool:
-    return isinstance(error, kube.ApiError) and error.status == 404 and watched in KINDS

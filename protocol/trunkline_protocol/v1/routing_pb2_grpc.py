@@ -95,3 +95,78 @@ class Routing:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class PeersStub:
+    """Between operator replicas: each tells the one that writes statuses what its own gateways say. See `PeerReport`.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Report = channel.stream_stream(
+                '/trunkline.v1.Peers/Report',
+                request_serializer=trunkline__protocol_dot_v1_dot_routing__pb2.PeerReport.SerializeToString,
+                response_deserializer=trunkline__protocol_dot_v1_dot_routing__pb2.PeerAck.FromString,
+                _registered_method=True)
+
+
+class PeersServicer:
+    """Between operator replicas: each tells the one that writes statuses what its own gateways say. See `PeerReport`.
+    """
+
+    def Report(self, request_iterator, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_PeersServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Report': grpc.stream_stream_rpc_method_handler(
+                    servicer.Report,
+                    request_deserializer=trunkline__protocol_dot_v1_dot_routing__pb2.PeerReport.FromString,
+                    response_serializer=trunkline__protocol_dot_v1_dot_routing__pb2.PeerAck.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'trunkline.v1.Peers', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('trunkline.v1.Peers', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Peers:
+    """Between operator replicas: each tells the one that writes statuses what its own gateways say. See `PeerReport`.
+    """
+
+    @staticmethod
+    def Report(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/trunkline.v1.Peers/Report',
+            trunkline__protocol_dot_v1_dot_routing__pb2.PeerReport.SerializeToString,
+            trunkline__protocol_dot_v1_dot_routing__pb2.PeerAck.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -1,0 +1,1 @@
+"""Several operators: which of them writes statuses, and what the others tell it of their gateways."""

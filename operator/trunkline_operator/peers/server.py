@@ -1,0 +1,146 @@
+"""The writer's end of ``Peers.Report``: thin; `whole.WholeFleet` takes what is said."""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+import grpc
+from grpc import aio
+
+from trunkline_operator.peers.whole import Peer, TooLargeError, WholeFleet
+from trunkline_operator.publish.authenticate import Authenticator, RefusedError
+from trunkline_operator.publish.server import AGE_SECONDS
+from trunkline_protocol.logs import fields
+from trunkline_protocol.v1 import routing_pb2 as pb
+from trunkline_protocol.v1 import routing_pb2_grpc
+
+_LOG: Final = logging.getLogger(__name__)
+
+_FIRST_SECONDS: Final = 10.0
+_BEFORE_EXPIRY_SECONDS: Final = 30.0
+_AGE_SPREAD: Final = 0.1
+_MAX_IDENTITY: Final = 256
+_MAX_PARTS: Final = 200
+
+
+class PeersServicer(routing_pb2_grpc.PeersServicer):
+    """Serves ``Peers.Report``.
+
+    Attributes:
+        refused: gRPC status code → streams that were not let in.
+    """
+
+    def __init__(
+        self,
+        whole: WholeFleet,
+        authenticator: Authenticator,
+        *,
+        clock: Callable[[], float],
+        age_seconds: float = AGE_SECONDS,
+    ) -> None:
+        """Make one; ``clock`` gives Unix seconds, for the expiry of tokens."""
+        self.refused: dict[str, int] = {}
+        self._whole = whole
+        self._authenticator = authenticator
+        self._clock = clock
+        self._age_seconds = age_seconds
+        self._streams: set[asyncio.Event] = set()
+        self._closing = False
+
+    def close(self) -> None:
+        """End all streams."""
+        self._closing = True
+        for ended in self._streams:
+            ended.set()
+
+    async def Report(  # noqa: N802 - the stub's name
+        self,
+        request_iterator: AsyncIterator[pb.PeerReport],
+        context: aio.ServicerContext[pb.PeerReport, pb.PeerAck],
+    ) -> AsyncIterator[pb.PeerAck]:
+        """Listen to one replica."""
+        ended = asyncio.Event()
+        peer: Peer | None = None
+        try:
+            lifetime = await self._admit(context)
+            reports = aiter(request_iterator)  # not before: gRPC's iterator wants to be used once it was asked for
+            self._streams.add(ended)
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(lifetime, ended.set)
+            try:
+                while (parts := await self._next(reports, ended, _FIRST_SECONDS if peer is None else None)) is not None:
+                    if peer is None:
+                        peer = self._connect(parts[0], ended)
+                    self._whole.report(peer, parts)
+                    yield pb.PeerAck(nonce=parts[-1].nonce)
+            finally:
+                timer.cancel()
+                self._streams.discard(ended)
+                if peer is not None:
+                    self._whole.disconnect(peer)
+                    _LOG.info("A replica has ceased to report", extra=fields(peer=peer.identity))
+        except RefusedError as refused:
+            code = refused.code.name
+            self.refused[code] = self.refused.get(code, 0) + 1
+            _LOG.warning("Refused a replica: %s", refused.message, extra=fields(code=code, peer=context.peer()))
+            await context.abort(refused.code, refused.message)
+        except TooLargeError as error:
+            _LOG.warning("A replica reports too much: %s", error)
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+        if ended.is_set():
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the stream has come to its end; reconnect")
+
+    async def _admit(self, context: aio.ServicerContext[pb.PeerReport, pb.PeerAck]) -> float:
+        """For how many seconds it may stay."""
+        if self._closing:
+            raise RefusedError(grpc.StatusCode.UNAVAILABLE, "the operator is shutting down")
+        authorization = dict(context.invocation_metadata() or ()).get("authorization")
+        given = authorization.decode("ascii", "replace") if isinstance(authorization, bytes) else authorization
+        identity = await self._authenticator.authenticate(given)
+        lifetime = self._age_seconds * random.uniform(1 - _AGE_SPREAD, 1 + _AGE_SPREAD)  # noqa: S311 - spreads load
+        if identity is None:
+            return lifetime
+        return max(0.0, min(lifetime, identity.expires - self._clock() - _BEFORE_EXPIRY_SECONDS))
+
+    def _connect(self, first: pb.PeerReport, ended: asyncio.Event) -> Peer:
+        if not 0 < len(first.peer) <= _MAX_IDENTITY:
+            raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, "the replica does not say who it is")
+        _LOG.info("A replica reports", extra=fields(peer=first.peer))
+        return self._whole.connect(first.peer, ended.set)
+
+    async def _next(
+        self, reports: AsyncIterator[pb.PeerReport], ended: asyncio.Event, seconds: float | None
+    ) -> list[pb.PeerReport] | None:
+        """The parts of the next report; None: the stream is over."""
+        parts: list[pb.PeerReport] = []
+        over = asyncio.ensure_future(ended.wait())
+        try:
+            while not parts or parts[-1].more:
+                if len(parts) >= _MAX_PARTS:
+                    raise TooLargeError(f"more than {_MAX_PARTS} parts")
+                message = asyncio.ensure_future(_received(reports))
+                try:
+                    await asyncio.wait({message, over}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+                    if not message.done() and not over.done():
+                        raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, "the replica said nothing")
+                finally:
+                    if not message.done():
+                        message.cancel()
+                        with contextlib.suppress(asyncio.CancelledError):
+                            await message
+                if over.done() or message.cancelled() or (said := message.result()) is None:
+                    return None
+                parts.append(said)
+        finally:
+            over.cancel()
+        return parts
+
+
+async def _received(reports: AsyncIterator[pb.PeerReport]) -> pb.PeerReport | None:
+    try:
+        return await anext(reports)
+    except (StopAsyncIteration, aio.AioRpcError, aio.UsageError):
+        return None
