@@ -415,7 +415,7 @@ def test_it_waits_for_an_api_server_and_for_the_crds() -> None:
         try:
             wait_for(lambda: _says(operator, "cannot be listed"), 10, "the reason")
             api.restart_apiserver()
-            wait_for(lambda: _says(operator, "CustomResourceDefinitions"), 10, "the reason")
+            wait_for(lambda: _says(operator, "CustomResourceDefinition"), 10, "the reason")
             api.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
             operator.wait_ready(15)
         finally:
