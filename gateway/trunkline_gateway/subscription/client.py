@@ -18,6 +18,7 @@ import grpc
 from grpc import aio
 
 from trunkline_gateway.routing.snapshot import Snapshot
+from trunkline_gateway.subscription import reasons
 from trunkline_gateway.subscription.lastgood import Keeper
 from trunkline_gateway.subscription.store import Store, WireError
 from trunkline_protocol import table
@@ -33,6 +34,7 @@ REPORT_SECONDS: Final = 5.0
 _HANDSHAKE_SECONDS: Final = 20.0
 _POLL_SECONDS: Final = 0.05
 _STATUS_SECONDS: Final = 1.0
+_REMIND_SECONDS: Final = 600.0
 # What an operator says to the older one of two streams of the same node; see its publish/server.py.
 _REPLACED: Final = "a newer stream of the same node"
 
@@ -132,6 +134,8 @@ class Subscription:
         self._draining = asyncio.Event()
         self._attempt = 0
         self._replaced = 0  # streams in a row that a newer one of the same node has ended
+        self._warned = ("", -_REMIND_SECONDS)
+        self._where = reasons.Where(settings.operator, str(settings.ca_file or ""), str(settings.token_file or ""))
 
     @property
     def config_age_seconds(self) -> float:
@@ -149,7 +153,9 @@ class Subscription:
                 await self._stream()
                 why = "the operator has ended the stream"
             except aio.AioRpcError as error:
-                why = f"{error.code().name}: {(error.details() or '')[:300]}"
+                why = reasons.refused(error.code(), error.details() or "", self._where)
+            except TimeoutError:
+                why = reasons.silent(self._where, self._settings.handshake_seconds)
             except asyncio.InvalidStateError:
                 why = "the stream has broken"
             except (OSError, WireError) as error:
@@ -162,10 +168,8 @@ class Subscription:
                 self._replaced = 0
             self.last_error = why
             delay = self._backoff()
-            # The ordinary end of a stream, which is soon there again, is no news; nor is what has been warned of.
-            level = logging.INFO if self._attempt <= 1 or self._replaced else logging.WARNING
             _LOG.log(
-                level,
+                self._level(why),
                 "No stream from the operator, next try in %.1f s: %s",
                 delay,
                 why,
@@ -176,6 +180,19 @@ class Subscription:
     def drain(self) -> None:
         """Tell the operator, soon, that this gateway is about to exit and no longer counts."""
         self._draining.set()
+
+    def _level(self, why: str) -> int:
+        """What is new is a warning, and what lasts is one every ten minutes."""
+        # The ordinary end of a stream, which is soon there again, is no news; nor is what has been warned of.
+        if self._attempt <= 1 or self._replaced:
+            return logging.INFO
+        warned, since = self._warned
+        now = self._clock()
+        sentence = reasons.gist(why)
+        if sentence == warned and now - since < _REMIND_SECONDS:
+            return logging.DEBUG
+        self._warned = (sentence, now)
+        return logging.WARNING
 
     def _backoff(self) -> float:
         """Full jitter: an operator that comes back must not meet all gateways at once."""
@@ -202,6 +219,7 @@ class Subscription:
     def _set_connected(self, connected: bool) -> None:
         if connected:
             self.last_error = ""
+            self._warned = ("", -_REMIND_SECONDS)
         if connected != self.connected:
             if not connected:
                 self._confirmed = self._clock()
@@ -237,7 +255,7 @@ class Subscription:
             except TimeoutError:
                 raise asyncio.InvalidStateError from None
             if code is not grpc.StatusCode.OK:
-                raise OSError(f"{code.name}: {(details or '')[:300]}")
+                raise OSError(reasons.refused(code, details or "", self._where))
 
     async def _apply(self, update: pb.Update, up: "_Up") -> None:
         applied = self._store.receive(update)
@@ -287,21 +305,29 @@ class Subscription:
         return current
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
-        if self._settings.token_file is None:
+        if (path := self._settings.token_file) is None:
             return ()
         try:
-            token = self._settings.token_file.read_text(encoding="ascii").strip()
-        except (OSError, ValueError) as error:
-            raise OSError(f"cannot read the token file {self._settings.token_file}: {error}") from None
+            token = path.read_text(encoding="ascii").strip()
+        except OSError as error:
+            raise OSError(reasons.unreadable_token(self._where, error.strerror or type(error).__name__)) from None
+        except ValueError:
+            raise OSError(reasons.unreadable_token(self._where, "it is not ASCII")) from None
+        if not token:
+            raise OSError(reasons.unreadable_token(self._where, "it is empty"))
         return (("authorization", f"Bearer {token}"),)
 
     def _roots(self) -> bytes | None:
         if (path := self._settings.ca_file) is None:
             return None
         try:
-            return path.read_bytes()
+            roots = path.read_bytes()
         except OSError as error:
-            raise OSError(f"cannot read the CA file {path}: {error.strerror}") from None
+            raise OSError(reasons.unreadable_ca(self._where, error.strerror or type(error).__name__)) from None
+        if b"-----BEGIN CERTIFICATE-----" not in roots:
+            # gRPC would take an empty file for the system's authorities.
+            raise OSError(reasons.unreadable_ca(self._where, "it holds no certificate"))
+        return roots
 
     def _channel(self, roots: bytes | None) -> aio.Channel:
         operator = self._settings.operator

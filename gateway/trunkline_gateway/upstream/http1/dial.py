@@ -20,6 +20,14 @@ from trunkline_gateway.upstream.http1.parse import FramingError, ResponseParser
 ADDRESSES_SECONDS: Final = 10.0
 """For how long the addresses of a name are used without asking again."""
 
+STALE_SECONDS: Final = 3600.0
+"""For how long they are used while DNS does not answer: https://www.rfc-editor.org/rfc/rfc8767"""
+
+_PATIENCE_SECONDS: Final = 1.0
+"""How long DNS may take while there are addresses that it gave before."""
+
+_NO_SUCH_NAME: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
+
 _HAPPY_EYEBALLS_SECONDS = 0.25  # RFC 8305, 8
 _READ_BYTES = 16 * 1024
 
@@ -84,7 +92,16 @@ def trust(endpoint: Endpoint) -> ssl.SSLContext:
 class Dialer:
     """Opens connections to one endpoint."""
 
-    __slots__ = ("_addresses", "_addresses_expire", "_context", "_loop", "_resolving", "_route")
+    __slots__ = (
+        "_addresses",
+        "_addresses_expire",
+        "_addresses_stale",
+        "_asking",
+        "_context",
+        "_loop",
+        "_resolving",
+        "_route",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, to: Route, context: ssl.SSLContext | None) -> None:
         self._loop = loop
@@ -92,7 +109,9 @@ class Dialer:
         self._context = context
         self._addresses: Sequence[AddrInfoType] = ()
         self._addresses_expire = 0.0
+        self._addresses_stale = 0.0  # when they are of no use even without DNS
         self._resolving = asyncio.Lock()
+        self._asking: asyncio.Task[None] | None = None
 
     async def connect(self, protocol: Callable[[], Connection], seconds: float) -> Connection:
         """Open a connection for ``protocol``.
@@ -137,16 +156,31 @@ class Dialer:
     async def _resolve(self) -> Sequence[AddrInfoType]:
         async with self._resolving:  # many connections at once ask once
             if self._addresses_expire <= self._loop.time():
-                to = self._route
+                known = self._loop.time() < self._addresses_stale
+                if self._asking is None:
+                    # It goes on whoever gives up: each question holds a thread for as long as DNS is silent.
+                    self._asking = self._loop.create_task(self._ask())
+                    self._asking.add_done_callback(_seen)
                 try:
-                    found = await self._loop.getaddrinfo(to.host, to.port, type=socket.SOCK_STREAM)
+                    async with asyncio.timeout(_PATIENCE_SECONDS if known else None):
+                        await asyncio.shield(self._asking)
                 except (OSError, UnicodeError) as failure:
-                    raise failures.resolving(failure) from failure
-                if not found:
-                    raise errors.UpstreamConnectError(failures.UNKNOWN_NAME)
-                self._addresses = cast(Sequence[AddrInfoType], found)  # as they are where there is IPv6
-                self._addresses_expire = self._loop.time() + ADDRESSES_SECONDS
+                    if not known or (isinstance(failure, socket.gaierror) and failure.errno in _NO_SUCH_NAME):
+                        raise failures.resolving(failure) from failure
+                    self._addresses_expire = self._loop.time() + ADDRESSES_SECONDS
             return self._addresses
+
+    async def _ask(self) -> None:
+        to = self._route
+        try:
+            found = await self._loop.getaddrinfo(to.host, to.port, type=socket.SOCK_STREAM)
+        finally:
+            self._asking = None
+        if not found:
+            raise errors.UpstreamConnectError(failures.UNKNOWN_NAME)
+        self._addresses = cast(Sequence[AddrInfoType], found)  # as they are where there is IPv6
+        self._addresses_expire = self._loop.time() + ADDRESSES_SECONDS
+        self._addresses_stale = self._loop.time() + STALE_SECONDS
 
     async def _tunnel(self, sock: socket.socket) -> None:
         """Ask the proxy to connect us; RFC 9110, 9.3.6. TLS speaks first, so nothing may follow the answer's head."""
@@ -162,6 +196,12 @@ class Dialer:
             raise failures.tunnelling(failure) from failure
         if not 200 <= parser.status < 300 or parser.pieces:
             raise errors.UpstreamConnectError(failures.PROXY_REFUSED)
+
+
+def _seen(asked: asyncio.Task[None]) -> None:
+    """Nobody may be waiting for the answer any more; that is no error."""
+    if not asked.cancelled():
+        asked.exception()
 
 
 def _origin(url: str, ports: dict[str, int]) -> tuple[SplitResult, str, int]:
