@@ -45,7 +45,9 @@ test: .venv/.dev ## Run every test that can run here, a real API server included
 images: ## Build the three images into build/images (docker, or buildah as root)
 	@scripts/images.sh
 
-test-cluster: .venv/.dev images ## The images, the charts and the life of a pod on a real node (root on Linux), or on KUBECONFIG
+test-cluster: .venv/.dev ## Images, charts and the life of a pod on a real node (root on Linux), or on the cluster of KUBECONFIG
+	@PYTHONPATH=tests $(BIN)/python -m cluster.node prepare
+	@test -n "$$KUBECONFIG" || scripts/images.sh
 	@TRUNKLINE_CLUSTER=1 $(BIN)/pytest tests/images tests/cluster $(ARGS)
 
 check: lint types imports generated test ## What CI runs: lint, format, types, imports, generated files, tests
