@@ -36,6 +36,7 @@ _PACKAGES = {
     "ip": "iproute2",
     "mount": "mount",
 }
+_BUILD_PACKAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
 _CNI_PACKAGE = "containernetworking-plugins"
 _CNI_DIRECTORIES = (Path("/usr/lib/cni"), Path("/opt/cni/bin"), Path("/usr/libexec/cni"))
 
@@ -77,7 +78,15 @@ def install() -> None:
 
 
 def _missing_packages() -> list[str]:
-    needed = {package for program, package in _PACKAGES.items() if shutil.which(program) is None}
+    wanted = _PACKAGES if _docker_answers() else _PACKAGES | _BUILD_PACKAGES
+    needed = {package for program, package in wanted.items() if shutil.which(program) is None}
     if cni_directory() is None:
         needed.add(_CNI_PACKAGE)
     return sorted(needed)
+
+
+def _docker_answers() -> bool:
+    """Whether ``scripts/images.sh`` builds with docker."""
+    if shutil.which("docker") is None:
+        return False
+    return subprocess.run(["docker", "info"], capture_output=True, timeout=30, check=False).returncode == 0
