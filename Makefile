@@ -9,10 +9,10 @@ PORT ?= 8080
 ADMIN_PORT ?= 9090
 DIR ?= manifests/quickstart
 REV ?= HEAD
-SOURCES := operator gateway protocol cli tests bench
+SOURCES := operator gateway protocol cli charts tests bench
 ARGS ?=
 
-.PHONY: help setup run test images test-cluster check lint format types imports generated crds proto lock golden clean \
+.PHONY: help setup run test images test-cluster check lint format types imports generated crds charts proto lock golden clean \
 	bench bench-quick bench-check bench-record bench-diff bench-peers bench-idle bench-main-job soak profile
 
 help: ## List the targets
@@ -71,6 +71,9 @@ imports: .venv/.dev ## Check the layer rules, and that operator/ does not shadow
 crds: .venv/.dev ## Write crds/ from the resource types
 	@$(BIN)/python -m trunkline_protocol.resources.crd crds/
 
+charts: .venv/.dev ## Write what the charts hold of crds/, and their reference
+	@$(BIN)/python charts/generate.py
+
 proto: .venv/.dev ## Write the stubs of routing.proto
 	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -I protocol --python_out=protocol --grpc_python_out=protocol \
 		--mypy_out=quiet:protocol --mypy_grpc_out=quiet:protocol protocol/trunkline_protocol/v1/routing.proto
@@ -80,14 +83,14 @@ lock: $(BIN)/uv ## Lock the dependencies anew
 	@for group in bootstrap build; do \
 		$(BIN)/uv export --quiet --frozen --only-group $$group --no-header -o $$group.txt >/dev/null || exit 1; done
 
-generated: crds proto ## Check that generated files are fresh
+generated: crds charts proto ## Check that generated files are fresh
 	@$(BIN)/uv lock --quiet --check
-	@git diff --exit-code --stat -- crds protocol uv.lock bootstrap.txt build.txt && \
-		test -z "$$(git ls-files --others --exclude-standard -- crds protocol)" || \
+	@git diff --exit-code --stat -- crds charts docs/reference/chart.md protocol uv.lock bootstrap.txt build.txt && \
+		test -z "$$(git ls-files --others --exclude-standard -- crds charts protocol)" || \
 		{ echo "generated files differ from what is committed: review, then commit them" >&2; exit 1; }
 
 golden: .venv/.dev ## Rewrite the golden files; review the diff like code
-	@$(BIN)/pytest --update-golden tests/operator -q
+	@$(BIN)/pytest --update-golden tests/operator tests/chart -q
 
 BENCH := PYTHONPATH=tests $(BIN)/python -m bench
 

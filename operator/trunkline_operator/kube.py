@@ -92,6 +92,8 @@ async def load_configuration(kubeconfig: Path | None) -> Configuration:
         where = f"kubeconfig {kubeconfig}" if kubeconfig else "neither an in-cluster ServiceAccount nor a kubeconfig"
         raise ConfigurationError(f"{where}: {error}") from error
     # As client-go does: the machine's proxy settings are not for the loopback interface.
+    # Python 3.13 alone refuses the authorities of many clusters, which lack a key usage or identifier of RFC 5280.
+    configuration.disable_strict_ssl_verification = True
     configuration.client_session_kwargs = {"trust_env": not _is_loopback(configuration.host)}
     return configuration
 

@@ -68,12 +68,19 @@ def needed(
         yield Right(
             verbs=("create",), group="events.k8s.io", resource="events", namespace=namespace, without_it=without
         )
-    yield Right(
-        verbs=_WATCHING,
-        group=NAMESPACES.group,
-        resource=NAMESPACES.plural,
-        without_it="selectors see the names of namespaces, not their labels" if namespaces else "",
-    )
+    if namespaces:
+        # Each by its name, which a Role in that namespace can give.
+        for namespace in namespaces:
+            yield Right(
+                verbs=("get",),
+                group=NAMESPACES.group,
+                resource=NAMESPACES.plural,
+                namespace=namespace,
+                name=namespace,
+                without_it="selectors see the names of namespaces, not their labels",
+            )
+    else:
+        yield Right(verbs=_WATCHING, group=NAMESPACES.group, resource=NAMESPACES.plural)
     yield Right(
         verbs=("create",),
         group="authentication.k8s.io",
@@ -84,14 +91,16 @@ def needed(
         if where is not None:
             yield Right(verbs=("get", "patch"), group="", resource=resource, namespace=where[0], name=where[1])
     if lease is not None:
-        yield Right(
-            verbs=("get", "update"),
-            group="coordination.k8s.io",
-            resource="leases",
-            namespace=lease[0],
-            name=lease[1],
-            without_it="no replica is elected to write statuses and Events",
-        )
+        # Nobody can be held to a name when he creates.
+        for verbs, name in ((("create",), ""), (("get", "update"), lease[1])):
+            yield Right(
+                verbs=verbs,
+                group="coordination.k8s.io",
+                resource="leases",
+                namespace=lease[0],
+                name=name,
+                without_it="no replica is elected to write statuses and Events",
+            )
 
 
 def sentence(user: str, right: Right) -> str:

@@ -1,5 +1,6 @@
 """Wrong values fail before anything reaches a cluster, with their path; the schema, the values and the flags agree."""
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -171,3 +172,12 @@ def test_what_the_chart_says_by_default_is_what_the_programs_do_by_default():
         if not each.startswith(("--operator=", "--ca-file=", "--token-file=", "--state-dir=", "--node-name="))
     ]
     assert gateway.settings(flags.parse(gateway.parser(), [*least, *said], {})) == default
+
+
+@pytest.mark.parametrize(
+    ("version", "taken"), [("1.34.4", True), ("1.31.0", True), ("1.30.9", False), ("1.20.0", True)]
+)
+def test_clusters_that_are_too_old_are_refused(version: str, taken: bool):
+    """1.20.0 is what a Helm without its release's flags says while it has no cluster to ask."""
+    with contextlib.nullcontext() if taken else pytest.raises(HelmError, match="requires kubeVersion"):
+        template(f"--kube-version={version}")

@@ -72,15 +72,24 @@ build_kubernetes() { # NAME
     unfinished=
 }
 
+# A Helm without these takes every cluster for a Kubernetes 1.20 while it has none to ask, and `kubeVersion` fails.
+helm_ldflags() {
+    major=$(echo "$version" | sed 's|^v\([0-9]*\)\..*|\1|')
+    minor=$(echo "$version" | sed 's|^v[0-9]*\.\([0-9]*\)\..*|\1|')
+    for package in helm.sh/helm/v3/pkg/chartutil helm.sh/helm/v3/pkg/lint/rules; do
+        printf ' -X %s.k8sVersionMajor=%s -X %s.k8sVersionMinor=%s' "$package" "$major" "$package" "$minor"
+    done
+}
+
 # A module's own command, at the versions of its own go.mod.
-build_module() { # NAME VERSION PACKAGE
-    directory=$cache/bin/$1-$2
+build_module() { # NAME VERSION PACKAGE [LDFLAGS] [MORE]
+    directory=$cache/bin/$1-$2${5:-}
     [ ! -x "$directory/$1" ] || return 0
     need_go "$1"
     echo "building $1 $2 into $directory" >&2
     mkdir -p "$directory"
     unfinished=$directory/.$$
-    CGO_ENABLED=0 GOWORK=off GOFLAGS='' GOBIN=$unfinished go install -trimpath -ldflags '-s -w' "$3@$2" >&2
+    CGO_ENABLED=0 GOWORK=off GOFLAGS='' GOBIN=$unfinished go install -trimpath -ldflags "-s -w${4:-}" "$3@$2" >&2
     mv -f "$unfinished/$1" "$directory/$1"
     rm -rf "$unfinished"
     unfinished=
@@ -100,8 +109,8 @@ for name in $names; do
             path=$assets/$name
             ;;
         helm)
-            build_module helm $helm helm.sh/helm/v3/cmd/helm
-            path=$cache/bin/helm-$helm/helm
+            build_module helm $helm helm.sh/helm/v3/cmd/helm "$(helm_ldflags)" "-kubernetes-$version"
+            path=$cache/bin/helm-$helm-kubernetes-$version/helm
             ;;
         coredns)
             build_module coredns $coredns github.com/coredns/coredns
