@@ -83,9 +83,11 @@ RUN rm -rf /usr/local/bin/pip* /usr/local/bin/idle* /usr/local/lib/python3*/site
     && mkdir -p /etc/trunkline /var/lib/trunkline \
     && chown 65532:65532 /var/lib/trunkline \
     && chmod 0700 /var/lib/trunkline
-# PYTHONSAFEPATH: the working directory is never on the import path.
+# PYTHONSAFEPATH: the working directory is never on the import path. GRPC_VERBOSITY: gRPC's core would write lines of its
+# own between our records; what it has to say is in ours.
 ENV PATH=/opt/trunkline/bin:/usr/local/bin:/usr/bin:/bin \
     HOME=/tmp \
+    GRPC_VERBOSITY=NONE \
     PYTHONSAFEPATH=1 \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1

@@ -51,6 +51,7 @@ class EventRecorder:
         self._said: OrderedDict[tuple[str, Transition], float] = OrderedDict()
         self._queue: asyncio.Queue[tuple[Ref, str, Transition]] = asyncio.Queue(_WAITING)
         self._instance = socket.gethostname()[:128]
+        self._failing = False
         self.outcomes = {"posted": 0, "repeated": 0, "dropped": 0}
 
     def post(self, ref: Ref, uid: str, transition: Transition) -> None:
@@ -78,8 +79,12 @@ class EventRecorder:
                 await self._create(ref.namespace, self.event(ref, uid, transition))
             except (kube.ApiError, kube.UnavailableError) as error:
                 self.outcomes["dropped"] += 1
-                _LOG.info("An Event was not posted", extra=fields(object=str(ref), error=str(error)))
+                # Once, not for each: without the right to create them there are as many as objects.
+                level = logging.DEBUG if self._failing else logging.INFO
+                _LOG.log(level, "Events are not posted", extra=fields(object=str(ref), error=str(error)))
+                self._failing = True
             else:
+                self._failing = False
                 self.outcomes["posted"] += 1
 
     def event(self, ref: Ref, uid: str, transition: Transition) -> dict[str, Any]:
