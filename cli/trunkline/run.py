@@ -23,6 +23,7 @@ from trunkline import keys, welcome
 from trunkline_gateway import process
 from trunkline_gateway.runtime import Gateway
 from trunkline_gateway.settings import Settings as GatewaySettings
+from trunkline_gateway.settings import redis_url_problem
 from trunkline_operator.compile.compiler import compile as compile_world
 from trunkline_operator.compile.memo import Memo
 from trunkline_operator.publish.authenticate import Anybody
@@ -44,9 +45,15 @@ def main(parsed: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM.
 
     Returns:
-        0; 1 where nothing valid is in the directory, or it cannot listen.
+        0; 1 where nothing valid is in the directory, or it cannot listen; 2 where a flag is wrong.
     """
     logs.configure(level=parsed.log_level, log_format=parsed.log_format)
+    if parsed.redis_url is not None:
+        # Not by a converter of the flag: it would show the value, which may hold a password.
+        if (wrong := redis_url_problem(parsed.redis_url)) is not None:
+            _say(f"trunkline run: --redis-url {wrong}")
+            return 2
+        _LOG.info("limits are not part of this version: the Redis of --redis-url is not used")
     root = Path(parsed.directory)
     first = load(root)
     for problem in (*_invalid(first), *first.warnings):
@@ -103,6 +110,7 @@ async def _serve(parsed: argparse.Namespace, root: Path, first: Loaded) -> None:
                 port=parsed.port,
                 admin_port=parsed.admin_port,
                 max_body_bytes=parsed.max_body_bytes,
+                drain_delay_seconds=0,  # nobody is behind it who would hear of its end late
                 shutdown_grace_seconds=_GRACE_SECONDS,
             )
         )

@@ -154,3 +154,9 @@ class UpstreamProtocolError(UpstreamError):
 
 class UpstreamStatusError(UpstreamError):
     """The upstream answered with an error status; ``status`` is what the client gets."""
+
+
+def shutting_down() -> GatewayError:
+    """The grace period of a stop is over, and the answer is not."""
+    message = "The gateway is shutting down and could not wait for the end of the answer; try again."
+    return GatewayError(message, status=503, code="shutting_down", retry_after_seconds=1)

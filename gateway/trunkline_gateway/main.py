@@ -3,17 +3,17 @@
 import argparse
 import ipaddress
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 
 from trunkline_gateway.routing.snapshot import Network
-from trunkline_gateway.settings import Settings
+from trunkline_gateway.settings import Settings, redis_url_problem
 from trunkline_protocol import flags, logs
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a gateway until SIGTERM or SIGINT."""
-    parsed = flags.parse(parser(), argv)
+    parsed = parse(argv)
     logs.configure(level=parsed.log_level, log_format=parsed.log_format)
     # Late, so that `--help` and a wrong flag do not wait for the whole gateway.
     from trunkline_gateway import runtime  # noqa: PLC0415
@@ -27,6 +27,16 @@ def parser() -> flags.Parser:
     made.add_argument("--version", action="version", version=f"%(prog)s {metadata.version('trunkline')}")
     flags.add(made, FLAGS)
     return made
+
+
+def parse(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> argparse.Namespace:
+    """Read the command line and the environment; ends the program with exit code 2 where they are wrong."""
+    made = parser()
+    parsed = flags.parse(made, argv, environ)
+    # Not by a converter of the flag: what is wrong would be shown together with the value, which may hold a password.
+    if parsed.redis_url is not None and (problem := redis_url_problem(parsed.redis_url)) is not None:
+        made.error(f"--redis-url {problem}")
+    return parsed
 
 
 def settings(parsed: argparse.Namespace) -> Settings:
@@ -47,7 +57,9 @@ def settings(parsed: argparse.Namespace) -> Settings:
         stream_idle_timeout_seconds=parsed.stream_idle_timeout,
         total_timeout_seconds=parsed.total_timeout,
         trusted_proxies=parsed.trusted_proxy,
+        drain_delay_seconds=parsed.drain_delay,
         shutdown_grace_seconds=parsed.shutdown_grace,
+        redis_url=parsed.redis_url,
         node_name=parsed.node_name or default.node_name,
     )
 
@@ -65,9 +77,14 @@ def operator_address(value: str) -> str:
     return value
 
 
-def seconds(value: str) -> float:
+def some_seconds(value: str) -> float:
     """A duration such as ``500ms`` or ``3s``; a bare number is seconds."""
-    duration = flags.duration(f"{value}s" if value.isdigit() else value).total_seconds()
+    return flags.duration(f"{value}s" if value.isdigit() else value).total_seconds()
+
+
+def seconds(value: str) -> float:
+    """The same, and more than nothing."""
+    duration = some_seconds(value)
     if duration <= 0:
         raise ValueError("must be more than nothing")
     return duration
@@ -96,7 +113,9 @@ FLAGS = (
     flags.Flag("stream-idle-timeout", seconds, "For silence within an upstream's answer.", 60.0),
     flags.Flag("total-timeout", seconds, "For a request with all its attempts.", 600.0),
     flags.Flag("trusted-proxy", network, "Network whose X-Forwarded-For is believed.", repeated=True, metavar="CIDR"),
-    flags.Flag("shutdown-grace", seconds, "How long running answers may take after SIGTERM.", 30.0),
+    flags.Flag("drain-delay", some_seconds, "How long new requests are still served after SIGTERM.", 5.0),
+    flags.Flag("shutdown-grace", seconds, "How long running answers may take after the drain delay.", 30.0),
+    flags.Flag("redis-url", flags.text, "Redis that gateways share limits in: redis://, rediss:// or unix://."),
     flags.Flag("node-name", flags.text, "What the operator calls this gateway; default: the host's name."),
     flags.Flag("log-level", flags.one_of(*logs.LEVELS), "Least level to log.", "info"),
     flags.Flag("log-format", flags.one_of(*logs.FORMATS), "json or text.", "json"),

@@ -3,7 +3,7 @@
     gateway = Gateway(Settings(operator="unix:/run/operator.sock", host="127.0.0.1", port=8080))
     await gateway.start()        # both ports answer
     await gateway.wait_ready()   # there is a table
-    await gateway.stop()         # running answers are finished
+    await gateway.stop()         # after the drain, running answers are finished
 
 One per event loop. `run` is the process around it.
 """
@@ -150,9 +150,17 @@ class Gateway:
         await self._ready.wait()
 
     async def stop(self) -> None:
-        """Become unready, accept nothing more, finish what runs for as long as the grace period, close everything."""
-        self._draining = True
-        self._subscription.drain()
+        """Become unready, drain, accept nothing more, finish what runs within the grace period, close everything.
+
+        The drain: who sends traffic here needs a moment to hear that this gateway goes, so it is served as before, and
+        told in each answer to go elsewhere. Where it never was ready nobody sends any, and there is none.
+        """
+        if not self._draining:
+            self._draining = True
+            self._subscription.drain()
+            if self._public is not None and self._ready.is_set() and self.settings.drain_delay_seconds:
+                self._public.drain()
+                await asyncio.sleep(self.settings.drain_delay_seconds)
         await self._close()
 
     async def run(self, until: asyncio.Event) -> None:
@@ -309,6 +317,8 @@ async def _serve(settings: Settings) -> int:
     except OSError as error:
         _logger.error("cannot listen: %s", error.strerror or error)
         return 1
+    if settings.redis_url is not None:
+        _logger.info("limits are not part of this version: the Redis of --redis-url is not used")
     _logger.info("listening", extra=logs.fields(port=gateway.port, admin_port=gateway.admin_port))
     tuning = asyncio.create_task(process.tune(gateway.wait_ready()))
     await until.wait()

@@ -3,6 +3,7 @@
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from trunkline_gateway.routing.snapshot import Network
 
@@ -22,7 +23,11 @@ class Settings:
         connect_timeout_seconds: This and the next ones: defaults of every upstream request.
         total_timeout_seconds: Of a request with all its attempts.
         trusted_proxies: Peers whose ``X-Forwarded-For`` is believed.
-        shutdown_grace_seconds: How long running answers may take after SIGTERM.
+        drain_delay_seconds: How long after SIGTERM new requests are still served, since those who send them hear of it
+            late; 0: not at all.
+        shutdown_grace_seconds: How long running answers may take after that.
+        redis_url: Of the Redis that gateways share limits in, see `redis_url_problem`; may hold a password. Not used
+            yet.
     """
 
     operator: str
@@ -39,5 +44,27 @@ class Settings:
     stream_idle_timeout_seconds: float = 60.0
     total_timeout_seconds: float = 600.0
     trusted_proxies: tuple[Network, ...] = ()
+    drain_delay_seconds: float = 5.0
     shutdown_grace_seconds: float = 30.0
+    redis_url: str | None = field(default=None, repr=False)
     node_name: str = field(default_factory=socket.gethostname)
+
+
+def redis_url_problem(url: str) -> str | None:
+    """What is wrong with the URL of a Redis, in words that hold nothing of it; None: nothing.
+
+    ``redis://[[user]:password@]host[:port][/database]``, ``rediss://`` for TLS, ``unix://[user:password@]/path``.
+    """
+    try:
+        parts = urlsplit(url)
+        scheme, host, _ = parts.scheme, parts.hostname, parts.port
+    except ValueError:
+        return "is not a URL"
+    if scheme == "unix":
+        return None if len(parts.path) > 1 else "names no socket, as in unix:///run/redis.sock"
+    if scheme not in ("redis", "rediss"):
+        return "is not a URL with redis://, rediss:// or unix://"
+    if not host:
+        return "names no host"
+    database = parts.path.removeprefix("/")
+    return None if database.isdecimal() or not database else "names no database by its number, as in redis://host/0"

@@ -127,6 +127,56 @@ def test_many_connections_at_once_ask_for_a_name_once(monkeypatch):
     run(asyncio.new_event_loop, test())
 
 
+async def answering_once(reader, writer):
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(OK.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
+
+
+@pytest.mark.parametrize("how", ["silent", "failing"])
+def test_without_dns_a_name_keeps_the_addresses_that_it_had(monkeypatch, how):
+    async def test():
+        monkeypatch.setattr(dial, "ADDRESSES_SECONDS", 0.0)
+        monkeypatch.setattr(dial, "_PATIENCE_SECONDS", 0.05)
+        async with serving(answering_once) as (port, client):
+            loop, asked, gone = asyncio.get_running_loop(), [], asyncio.Event()
+
+            async def getaddrinfo(host, port, **_):
+                asked.append(host)
+                if len(asked) == 1:
+                    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+                if how == "silent":
+                    await gone.wait()
+                raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+            monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
+            bodies = [await whole(client, get(port, host="upstream.test")) for _ in range(4)]
+            assert bodies == [b"ok"] * 4
+            if how == "silent":
+                assert len(asked) == 2, "each question holds a thread"
+            gone.set()
+
+    run(asyncio.new_event_loop, test())
+
+
+def test_a_name_that_is_gone_is_not_reached_at_the_addresses_that_it_had(monkeypatch):
+    async def test():
+        monkeypatch.setattr(dial, "ADDRESSES_SECONDS", 0.0)
+        async with serving(answering_once) as (port, client):
+            answers = [[(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]]
+
+            async def getaddrinfo(host, port, **_):
+                if answers:
+                    return answers.pop()
+                raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+            monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+            assert await whole(client, get(port, host="upstream.test")) == b"ok"
+            with pytest.raises(errors.UpstreamConnectError, match="could not be resolved"):
+                await client.send(get(port, host="upstream.test"))
+
+    run(asyncio.new_event_loop, test())
+
+
 def test_an_address_that_does_not_answer_does_not_hide_the_next(monkeypatch):
     async def test():
         async with serving(answering) as (port, client):

@@ -7,11 +7,10 @@ import pytest
 
 from trunkline_gateway import main
 from trunkline_gateway.settings import Settings
-from trunkline_protocol import flags
 
 
 def parsed(*argv: str, **environ: str) -> Settings:
-    return main.settings(flags.parse(main.parser(), argv, environ))
+    return main.settings(main.parse(argv, environ))
 
 
 def test_the_defaults_are_those_of_the_contract() -> None:
@@ -20,7 +19,8 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert (found.host, found.port, found.admin_port, found.max_body_bytes) == ("0.0.0.0", 8080, 9090, 64 << 20)
     assert (found.connect_timeout_seconds, found.first_byte_timeout_seconds) == (3, 60)
     assert (found.stream_idle_timeout_seconds, found.total_timeout_seconds) == (60, 600)
-    assert found.shutdown_grace_seconds == 30
+    assert (found.drain_delay_seconds, found.shutdown_grace_seconds) == (5, 30)
+    assert found.redis_url is None
 
 
 def test_every_flag_has_a_variable() -> None:
@@ -34,7 +34,12 @@ def test_every_flag_has_a_variable() -> None:
         TRUNKLINE_CONNECT_TIMEOUT="500ms",
         TRUNKLINE_TOTAL_TIMEOUT="90",
         TRUNKLINE_NODE_NAME="gw-1",
+        TRUNKLINE_DRAIN_DELAY="0s",
+        TRUNKLINE_REDIS_URL="rediss://:canary@redis:6380/1",
     )
+    assert found.drain_delay_seconds == 0
+    assert found.redis_url == "rediss://:canary@redis:6380/1"
+    assert "canary" not in repr(found)
     assert found.operator == "unix:/run/operator.sock"
     assert found.admin_port == 9999
     assert found.trusted_proxies == (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("192.0.2.1"))
@@ -60,7 +65,7 @@ def test_a_repeated_flag_is_a_list() -> None:
         (["--operator=o:1", "--trusted-proxy=everyone"], "not a CIDR"),
         (["--operator=o:1", "--trusted-proxy=10.0.0.1/8"], "not a CIDR"),
         (["--operator=o:1", "--log-level=loud"], "not one of"),
-        (["--operator=o:1", "--redis-url=redis://r"], "unrecognized"),
+        (["--operator=o:1", "--shutdown-grace=0"], "more than nothing"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_sentence(argv: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,6 +73,46 @@ def test_what_is_wrong_is_said_in_a_sentence(argv: list[str], says: str, capsys:
         parsed(*argv)
     assert ended.value.code == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://r",
+        "redis://r:6379/0",
+        "rediss://user:p%40ss@r.example:6380",
+        "unix:///run/redis.sock",
+        "redis://[::1]/2",
+    ],
+)
+def test_the_url_of_a_redis_is_taken(url: str) -> None:
+    assert parsed("--operator=o:1", f"--redis-url={url}").redis_url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("http://:canary@r", "redis://, rediss:// or unix://"),
+        ("r:6379", "redis://, rediss:// or unix://"),
+        ("redis://:canary@", "names no host"),
+        ("redis://:canary@r:many", "is not a URL"),
+        ("redis://:canary@[r", "is not a URL"),
+        ("redis://:canary@r/main", "names no database"),
+        ("unix://:canary@", "names no socket"),
+    ],
+)
+@pytest.mark.parametrize("way", ["flag", "variable"])
+def test_a_wrong_url_of_a_redis_is_refused_without_being_shown(
+    url: str, says: str, way: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv, environ = ([f"--redis-url={url}"], {}) if way == "flag" else ([], {"TRUNKLINE_REDIS_URL": url})
+    with pytest.raises(SystemExit) as ended:
+        parsed("--operator=o:1", *argv, **environ)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert "--redis-url" in said
+    assert "canary" not in said
 
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:

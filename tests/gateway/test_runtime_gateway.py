@@ -93,6 +93,7 @@ def world(log: io.StringIO, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                 state_dir=directory / "state",
                 max_body_bytes=1 << 20,
                 first_byte_timeout_seconds=5,
+                drain_delay_seconds=0,
                 shutdown_grace_seconds=1,
                 node_name="gw-1",
             )

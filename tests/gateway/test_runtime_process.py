@@ -1,5 +1,6 @@
 """The process: how it starts, what it takes over, how it ends."""
 
+import json
 import os
 import select
 import signal
@@ -17,7 +18,7 @@ import pytest
 from harness import tables
 from harness.operator_double import OperatorDouble
 from harness.ports import free_ports
-from harness.rawhttp import IncompleteError, RawAnswer, connect
+from harness.rawhttp import RawAnswer, connect
 from harness.serving import Loop, served
 
 KEY = "sk-tl-canary-77aa"
@@ -37,7 +38,7 @@ class Process:
         argv = [
             sys.executable, "-m", "trunkline_gateway.main", f"--operator=unix:{self.directory / 'operator.sock'}",
             "--host=127.0.0.1", f"--port={self.port}", f"--admin-port={self.admin_port}",
-            f"--state-dir={self.directory / 'state'}", *flags,
+            f"--state-dir={self.directory / 'state'}", "--drain-delay=0s", *flags,
         ]  # fmt: skip
         environ = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
         with (self.directory / "log").open("ab") as log:
@@ -115,7 +116,7 @@ def test_sigterm_makes_it_unready_and_lets_running_streams_finish(
     assert "Traceback" not in process.log
 
 
-def test_a_stream_that_outlasts_the_grace_period_is_visibly_cut(
+def test_a_stream_that_outlasts_the_grace_period_ends_with_an_error_that_says_why(
     process: Process, operator: tuple[OperatorDouble, Loop]
 ) -> None:
     process.start("--shutdown-grace=1s").wait(200)
@@ -126,9 +127,12 @@ def test_a_stream_that_outlasts_the_grace_period_is_visibly_cut(
         raw.sock.recv(1, socket.MSG_PEEK)
         process.signal()
         asked = time.monotonic()
-        with pytest.raises(IncompleteError) as cut:
-            raw.answer()
-        assert b"[DONE]" not in cut.value.received
+        *events, last, rest = raw.answer().body.split(b"\n\n")
+        error = json.loads(last.removeprefix(b"data: "))["error"]
+        assert error["code"] == "shutting_down"
+        assert "shutting down" in error["message"]
+        assert (rest, b"data: [DONE]" in events) == (b"", False)
+        assert raw.closed_within(1)
     assert process.ended() == 0
     assert time.monotonic() - asked < 4
 
@@ -169,6 +173,12 @@ def test_without_a_table_it_is_live_at_once_and_says_why_it_is_not_ready(process
         assert refused.status == 503
         assert refused.error["code"] == "not_ready"
         assert refused.headers["retry-after"] == "1"
+
+
+def test_a_redis_is_said_not_to_be_used_and_its_password_is_not_said(process: Process) -> None:
+    process.start("--redis-url=redis://:canary-4711@redis/0").wait(200, "/healthz")
+    assert "the Redis of --redis-url is not used" in process.log
+    assert "canary-4711" not in process.log
 
 
 def test_a_port_that_is_taken_is_said_in_a_line(process: Process) -> None:

@@ -1,12 +1,15 @@
 """One request that goes on into ASGI, as uvicorn does it."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+
+_CLOSE: Final = (b"connection", b"close")
 
 
 class ColdRequest:
@@ -24,9 +27,12 @@ class ColdRequest:
         """Whether the connection outlives the answer."""
         return self.cycle.keep_alive
 
-    @keep_alive.setter
-    def keep_alive(self, value: bool) -> None:
-        self.cycle.keep_alive = value
+    def close_after(self) -> None:
+        """End the connection with this answer, and say so in the head unless that is out."""
+        cycle = self.cycle
+        if cycle.keep_alive:
+            cycle.keep_alive = False
+            cycle.default_headers = [*cycle.default_headers, _CLOSE]  # the list is everybody's
 
     @property
     def started(self) -> bool:

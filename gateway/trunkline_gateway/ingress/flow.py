@@ -5,6 +5,7 @@ So while either side is paused, the connection is looked at now and then; while 
 """
 
 import asyncio
+import contextlib
 import fcntl
 import socket
 import struct
@@ -119,6 +120,29 @@ def _unsent(transport: asyncio.Transport) -> int:
     except OSError:
         return waiting
     return waiting + int(held)
+
+
+def cork(transport: asyncio.Transport) -> None:
+    """Send what is written next together with the end of the connection.
+
+    A client that has the end of an answer before it has that of the connection may use the connection again.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+
+
+def has_unread(transport: asyncio.Transport) -> bool:
+    """Whether something has arrived that the loop has not read yet. Closing on it would reset the connection."""
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return False
+    try:
+        (arrived,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)))
+    except OSError:
+        return False
+    return int(arrived) > 0
 
 
 def _has_left(transport: asyncio.Transport) -> bool:

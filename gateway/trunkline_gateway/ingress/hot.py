@@ -128,6 +128,10 @@ class HotRequest:
 
     # ---- from the connection ----
 
+    def close_after(self) -> None:
+        """End the connection with this answer, and say so in the head unless that is out."""
+        self.keep_alive = False
+
     def feed(self, data: bytes) -> None:
         """More of the body."""
         self._withheld = False

@@ -11,7 +11,7 @@ from typing import Final
 import uvicorn
 from uvicorn._types import ASGI3Application
 
-from trunkline_gateway.ingress import protocol
+from trunkline_gateway.ingress import backlog, protocol
 from trunkline_gateway.ingress.asgi import Handler
 from trunkline_gateway.ingress.limits import Limits, Refused
 from trunkline_gateway.ingress.wiring import Wiring
@@ -19,6 +19,11 @@ from trunkline_gateway.timers import Timers
 
 KEEP_ALIVE_SECONDS: Final = 75
 """More than the idle time that load balancers and SDKs keep connections for, so that they close first."""
+
+_LAST_WORDS_SECONDS: Final = 1.5
+"""For what is cancelled to tell its clients, and as long for that to go out."""
+
+_LOOK_SECONDS: Final = 0.02
 
 
 class Listener:
@@ -52,7 +57,7 @@ class Listener:
             OSError: The address cannot be bound.
         """
         self._socket = _bind(host, port)
-        wiring = Wiring(limits=limits or Limits(), refused=refused, handler=handler, timers=timers)
+        self._wiring = wiring = Wiring(limits=limits or Limits(), refused=refused, handler=handler, timers=timers)
         self._server = _Server(
             uvicorn.Config(
                 app,
@@ -86,15 +91,36 @@ class Listener:
             up.cancel()
             await self._serving
 
+    def drain(self) -> None:
+        """Serve on, but say in every answer from now on that it is the last of its connection.
+
+        So clients go elsewhere by themselves. What has begun to be answered cannot say so; its connection is kept.
+        """
+        self._wiring.draining = True
+        protocol.drain(self._server.server_state)
+
     async def stop(self) -> None:
-        """Accept nothing more, finish what is being answered, break off what outlasts the grace period."""
-        self._server.should_exit = True
+        """Accept nothing more, finish what is being answered, break off what outlasts the grace period.
+
+        Whoever has got a connection by now is still answered: none is lost in the accept queue.
+        """
         if self._serving is not None:
+            if not self._serving.done():
+                await backlog.empty(self._socket)
+            self._server.should_exit = True
             await self._serving
-            # uvicorn leaves cancelled requests behind; let them end before the loop does.
-            if tasks := list(self._server.server_state.tasks):
-                await asyncio.wait(tasks, timeout=1.0)
+            await self._last_words()
         self._socket.close()
+
+    async def _last_words(self) -> None:
+        """Let the requests that uvicorn has cancelled tell their clients, and what they tell go out."""
+        state = self._server.server_state
+        if tasks := list(state.tasks):
+            await asyncio.wait(tasks, timeout=_LAST_WORDS_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                while state.connections:  # noqa: ASYNC110  # uvicorn's set, which tells nobody
+                    await asyncio.sleep(_LOOK_SECONDS)
 
 
 class _Server(uvicorn.Server):
@@ -105,6 +131,13 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.up.set()
+
+    async def _wait_tasks_to_complete(self) -> None:
+        try:
+            await super()._wait_tasks_to_complete()
+        except asyncio.CancelledError:  # the grace period is over; uvicorn cancels the tasks next
+            protocol.end(self.server_state)
+            raise
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

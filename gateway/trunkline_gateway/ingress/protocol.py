@@ -26,7 +26,7 @@ from trunkline_gateway.ingress import refusals, serving
 from trunkline_gateway.ingress.asgi import AnswerAbortedError
 from trunkline_gateway.ingress.cold import ColdRequest
 from trunkline_gateway.ingress.deadline import Deadline
-from trunkline_gateway.ingress.flow import Flow
+from trunkline_gateway.ingress.flow import Flow, cork, has_unread
 from trunkline_gateway.ingress.hot import HotRequest
 from trunkline_gateway.ingress.refusals import Refusal
 from trunkline_gateway.ingress.serving import Worker
@@ -56,6 +56,9 @@ _GATHER_SECONDS: Final = 1.0
 _LAST_WORDS_SECONDS: Final = 1.0
 """How long a client that was refused may take to read the answer and close."""
 
+_ANOTHER_SECONDS: Final = 1.0
+"""How long, at the end of the drain, a client that was not told of it has to begin a request on its connection."""
+
 _GRANTED_BYTES: Final = 256
 """What may come with each piece of a chunked body that is not body: the chunk's size, and a short extension."""
 
@@ -67,6 +70,20 @@ _Request: TypeAlias = HotRequest | ColdRequest
 def protocol_class(wiring: Wiring) -> type[HttpToolsProtocol]:
     """Make the class to give to ``uvicorn.Config(http=…)``."""
     return type("BoundedProtocol", (_Protocol,), {"wiring": wiring})
+
+
+def drain(state: ServerState) -> None:
+    """Have every connection say in its next answer that it is the last one; see `Listener.drain`."""
+    for connection in list(state.connections):
+        if isinstance(connection, _Protocol):
+            connection.drain()
+
+
+def end(state: ServerState) -> None:
+    """Have every connection end with the answer that is being given, whatever waits behind it."""
+    for connection in list(state.connections):
+        if isinstance(connection, _Protocol):
+            connection.end()
 
 
 class _Protocol(HttpToolsProtocol):
@@ -110,7 +127,8 @@ class _Protocol(HttpToolsProtocol):
         handler = self.wiring.handler
         self._worker = None if handler is None else Worker(handler, self.wiring.load, self.loop, self.tasks)
         # The end.
-        self._draining = False
+        self._draining = self.wiring.draining  # every answer is the connection's last
+        self._stopping = False  # and the listener is closed
         self._deaf = False  # the last answer is out; what still comes is dropped
         self._hanging_up = False
         self._deadline = Deadline(self.timers, self.loop.time, self._time_is_up)
@@ -153,9 +171,18 @@ class _Protocol(HttpToolsProtocol):
         if (current := self._current) is not None and not current.complete:
             current.lose()
 
+    def drain(self) -> None:
+        """From now on, say in every answer that it is the last of the connection."""
+        self._draining = True
+        # Of several that wait, the last: a client sends those behind a `close` again (RFC 9112, 9.3.2).
+        last = next((request for request in reversed(self._waiting) if not isinstance(request, Refusal)), None)
+        if (last := last or self._current) is not None and not last.started:
+            last.close_after()
+
     def shutdown(self) -> None:
         """Answer what has been asked, and nothing more; see `Listener.stop`."""
-        self._draining = True
+        self.drain()
+        self._stopping = True
         if (grace := self.config.timeout_graceful_shutdown) is not None:
             self.flow.hurry(grace)
         if self._worker is not None:
@@ -163,11 +190,20 @@ class _Protocol(HttpToolsProtocol):
         self.outbox.flush()
         if isinstance(self._current, HotRequest) and self._current.handed_over is not None:
             self._current.handed_over()
-        last = next((request for request in reversed(self._waiting) if not isinstance(request, Refusal)), None)
-        if (last := last or self._current) is not None:
-            last.keep_alive = False
-        elif self._deaf or self._state != _HEAD:
+        if self._current is not None or (self._state == _HEAD and not self._deaf):
+            return
+        if self._state == _IDLE and not self._deaf and (self._target is None or has_unread(self.transport)):
+            self._deadline.set(_ANOTHER_SECONDS)  # it has just come, or its next request has
+        else:
             self.transport.close()
+
+    def end(self) -> None:
+        """Begin nothing more; see `end`."""
+        self._waiting.clear()
+        if self._current is not None:
+            if self._current.started:
+                cork(self.transport)
+            self._current.close_after()
 
     def hang_up(self) -> None:
         """Close once what is written is sent, or the client has had long enough to read it."""
@@ -361,11 +397,11 @@ class _Protocol(HttpToolsProtocol):
         # uvicorn would line it up behind the request before; that is done below, for both kinds.
         self.cycle = None  # type: ignore[assignment]  # as in a connection's first request
         super().on_headers_complete()
-        if self._draining:
-            self.cycle.keep_alive = False
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         request = ColdRequest(cycle, app, self.flow)
+        if self._draining:
+            request.close_after()
         self._accept(request)
         if self._current is request:
             self._begin(request)
@@ -393,7 +429,7 @@ class _Protocol(HttpToolsProtocol):
         if 0 < self.limits.in_flight <= self.wiring.load.in_flight - ending:
             error = refusals.overloaded()
             if self.flow.write_paused:  # who does not read them gets no more of them
-                request.keep_alive = False
+                request.close_after()
             self._tell(error.status, error.code or "", serving.send_error(request, error))
         elif self._worker is not None:
             self._worker.begin(request)
@@ -446,7 +482,7 @@ class _Protocol(HttpToolsProtocol):
         else:
             self.flow.resume_reading()
             if self._state == _IDLE:
-                self._deadline.set(self.timeout_keep_alive)
+                self._deadline.set(_ANOTHER_SECONDS if self._stopping else self.timeout_keep_alive)
             elif self._state == _BODY:
                 # Answered before the body was read: drop the rest, so that the client gets to read the answer, but
                 # not for ever.
@@ -466,7 +502,11 @@ class _Protocol(HttpToolsProtocol):
             self.transport.abort()
         elif isinstance(current := self._current, HotRequest) and current.gathered and not current.begun:
             self._begin(current)
-        elif self._deaf or self._state == _BODY or (self._state == _IDLE and self._target is not None):
+        elif (
+            self._deaf
+            or self._state == _BODY
+            or (self._state == _IDLE and (self._stopping or self._target is not None))
+        ):
             self.hang_up()
         else:
             message = f"The head of the request was not complete within {self.limits.head_seconds:g} seconds."

@@ -75,12 +75,6 @@ def overloaded() -> errors.GatewayError:
     return errors.GatewayError(message, status=503, code="overloaded", retry_after_seconds=1)
 
 
-def shutting_down() -> errors.GatewayError:
-    """The grace period is over, and nothing of an answer is out."""
-    message = "The gateway is shutting down and could not wait for the answer; try again."
-    return errors.GatewayError(message, status=503, code="shutting_down", retry_after_seconds=1)
-
-
 def internal_error() -> errors.GatewayError:
     """The handler failed in a way that it should not."""
     return errors.GatewayError("Something went wrong in the gateway.", code="internal_error")

@@ -121,7 +121,7 @@ class Worker:
                 _logger.error("the handler left a request without an answer")
                 give_up(request, refusals.internal_error())
         except asyncio.CancelledError:
-            give_up(request, refusals.shutting_down())
+            give_up(request, errors.shutting_down())
             raise
         except Exception:
             _logger.exception("the handler failed")

@@ -18,9 +18,21 @@ class Wiring:
         outbox: For the answers of all of them.
         load: How busy the handler is.
         refusal_log: For the refusals of all of them.
+        draining: Whether every answer is the last of its connection; looked at once for each connection.
     """
 
-    __slots__ = ("_dated", "_preface", "handler", "limits", "load", "outbox", "refusal_log", "refused", "timers")
+    __slots__ = (
+        "_dated",
+        "_preface",
+        "draining",
+        "handler",
+        "limits",
+        "load",
+        "outbox",
+        "refusal_log",
+        "refused",
+        "timers",
+    )
 
     def __init__(self, *, limits: Limits, refused: Refused, handler: Handler | None, timers: Timers) -> None:
         self.limits = limits
@@ -30,6 +42,7 @@ class Wiring:
         self.outbox = Outbox(timers.loop)
         self.load = Load()
         self.refusal_log = RefusalLog(timers)
+        self.draining = False
         self._dated: list[tuple[bytes, bytes]] | None = None
         self._preface = b""
 

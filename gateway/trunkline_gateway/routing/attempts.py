@@ -26,7 +26,7 @@ from trunkline_gateway.upstream.client import Client
 __all__ = ["Attempt", "Call", "Outcome", "Result", "Settings", "plan_calmly", "serve"]
 
 _LAST_WORD_SECONDS = 1.0
-"""For the error of a request that took too long; its client may have stopped reading."""
+"""For the error of a request that is ended early; its client may have stopped reading."""
 
 
 async def serve(
@@ -42,6 +42,8 @@ async def serve(
     chance: Chance = random.random,
 ) -> Outcome:
     """Answer ``call``: always, and completely, but for a client that has gone. Raises nothing but cancellation.
+
+    Cancelled, as at the end of a drain, it tells the client first; that takes a second at most.
 
     Args:
         call: What is asked.
@@ -70,7 +72,10 @@ async def serve(
     except ClientGoneError:
         outcome.client_gone = True
     except TimeIsUpError:
-        await attempts.too_late()
+        await attempts.end_early(errors.UpstreamTimeoutError("The request took too long."))
+    except asyncio.CancelledError:
+        await attempts.end_early(errors.shutting_down())
+        raise
     finally:
         if underway is not None:
             await underway.close()
@@ -193,9 +198,8 @@ class _Loop(Serving):
             retry_after_seconds=helpful,
         )
 
-    async def too_late(self) -> None:
-        """All time is used up. An attempt that was cut off has closed its upstream already."""
-        error = errors.UpstreamTimeoutError("The request took too long.")
+    async def end_early(self, error: errors.GatewayError) -> None:
+        """Tell the client why there is no more. An attempt that was cut off has closed its upstream already."""
         self.outcome.error = error.code or ""
         state = self.downstream.state
         self.outcome.truncated = state in ("committed", "ended")
@@ -204,7 +208,7 @@ class _Loop(Serving):
                 await self.downstream.abort()
                 return
             async with asyncio.timeout(_LAST_WORD_SECONDS):
-                await self._refuse(failures.of_exception(error, target=self.outcome.target))
+                await self._refuse(failures.without_attempt(error, target=self.outcome.target))
         except TimeoutError:
             await self.downstream.abort()
         except ClientGoneError:

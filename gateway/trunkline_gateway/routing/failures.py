@@ -138,13 +138,13 @@ def with_retry_after(failure: Failure, seconds: float) -> Failure:
     return replace(failure, retry_after_seconds=seconds)
 
 
-def without_attempt(error: errors.GatewayError) -> Failure:
-    """A failure for which nothing needed to be sent."""
+def without_attempt(error: errors.GatewayError, *, target: str = "") -> Failure:
+    """A failure for which nothing needed to be sent, or that is not what was sent's fault."""
     return Failure(
         status=error.status,
         upstream_status=0,
         result="rate_limited" if error.status == 429 else "protocol_error",
-        target="",
+        target=target,
         error=error,
         retry_after_seconds=error.retry_after_seconds,
     )

@@ -85,6 +85,8 @@ def trust(endpoint: Endpoint) -> ssl.SSLContext:
         context = ssl.create_default_context(cadata=endpoint.ca_pem or None)
     except (ssl.SSLError, TypeError, ValueError) as failure:
         raise errors.UpstreamConnectError(failures.BAD_CA) from failure
+    # Since Python 3.13 it is on, and refuses authorities that companies made without a key usage or identifier.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.set_alpn_protocols(["http/1.1"])
     return context
 
