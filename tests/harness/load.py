@@ -9,8 +9,8 @@ It speaks HTTP/1.1 over bare connections, since what counts here is what librari
 refused, reset, or closed in the middle. Like every library it does not use a kept connection whose end it has seen, or
 that was announced (``Connection: close``). It tries nothing again, unless a phase says so.
 
-Streams run all the time, each for as long as its words take; whole requests are due at a constant rate, every second
-one on a connection of its own. It runs in a thread with its own loop.
+Streams run all the time, each for as long as its words take, half of them on new connections. Whole requests are due at
+a constant rate, every second one on a connection of its own. It runs in a thread with its own loop.
 """
 
 from __future__ import annotations
@@ -207,6 +207,9 @@ class Load:
                 text = " ".join(f"{word}" for word in range(words))
                 outcome, connection = await self._ask("stream", self._stream_model, text, connection)
                 self._note(outcome)
+                if connection is not None and self._random.random() < 0.5:
+                    connection.close()
+                    connection = None
                 if outcome.result not in (OK, TOLD):
                     await asyncio.sleep(0.2)
         finally:
