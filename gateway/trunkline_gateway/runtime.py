@@ -258,7 +258,8 @@ class Gateway:
         if self._draining:
             return "The gateway is shutting down."
         if not self._ready.is_set():
-            reason = f"There is no routing table yet: {self._subscription.last_error}."
+            why = self._subscription.last_error
+            reason = f"There is no routing table yet: {why}{'' if why.endswith('?') else '.'}"
             return f"{reason} {self._keeper.problem}" if self._keeper and self._keeper.problem else reason
         return None
 

@@ -19,6 +19,7 @@ class Pages:
 
     Attributes:
         why_not_ready: Reasons; none: ready.
+        warnings: What does not work, and does not make it unready.
         metrics: The text for Prometheus.
         gateways: JSON.
         replicas: JSON: who holds the Lease, and who reports to whom; None where there is one replica only.
@@ -30,6 +31,7 @@ class Pages:
     gateways: Callable[[], Any]
     replicas: Callable[[], Any] | None = None
     relist: Callable[[], Awaitable[None]] | None = None
+    warnings: Callable[[], list[str]] = list
 
 
 async def serve(host: str, port: int, pages: Pages) -> web.AppRunner:
@@ -58,7 +60,7 @@ def _routes(pages: Pages) -> list[web.RouteDef]:
         reasons = pages.why_not_ready()
         if reasons:
             return web.Response(status=503, text="".join(f"not ready: {reason}\n" for reason in reasons))
-        return web.Response(text="ok\n")
+        return web.Response(text="ok\n" + "".join(f"warning: {each}\n" for each in pages.warnings()))
 
     async def metrics(_: web.Request) -> web.Response:
         content_type = "text/plain; version=0.0.4; charset=utf-8"

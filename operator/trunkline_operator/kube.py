@@ -264,6 +264,24 @@ class Kube:
         answer = await self.request("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
         return (answer.get("status") or {}).get("allowed") is True
 
+    async def rules(self, namespace: str) -> tuple[list[dict[str, Any]], bool]:
+        """What we may do in ``namespace``, rights of the whole cluster included, and whether that is all of it.
+
+        An authorizer may not be able to list what it allows; then it is not all, and `may` tells of a single thing.
+        https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/self-subject-rules-review-v1/
+
+        Raises:
+            ApiError, UnavailableError: as `request`.
+        """
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectRulesReview",
+            "spec": {"namespace": namespace},
+        }
+        answer = await self.request("POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", review)
+        status = answer.get("status") or {}
+        return status.get("resourceRules") or [], status.get("incomplete") is False
+
     def _note_time(self, date: str) -> None:
         try:
             self._ahead = parsedate_to_datetime(date) - datetime.now(UTC)

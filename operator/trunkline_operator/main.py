@@ -22,6 +22,7 @@ from trunkline_operator.peers.client import Credentials
 from trunkline_operator.problems import Pod, Problems
 from trunkline_operator.publish.authenticate import Authenticator, Nobody, ServiceAccountTokens
 from trunkline_operator.publish.tls import ServingCertificate, TLSError, default_names
+from trunkline_operator.readiness import Readiness
 from trunkline_operator.replica import Replica, own_account, own_address
 from trunkline_operator.report.events import EventRecorder
 from trunkline_operator.report.writer import Patch, StatusWriter
@@ -80,7 +81,8 @@ async def run(given: Settings) -> None:
         stack.push_async_callback(client.close)
         recorder = EventRecorder(partial(_create_event, client))
         patch: Patch = partial(_patch_status, client)
-        replica = _replica(client, given)
+        problems = Problems(partial(_create_event, client), Pod.of())
+        replica = _replica(client, given, problems)
         if replica is not None:
             patch = replica.guarded(patch)
         writer = StatusWriter(patch, recorder.post, writes=given.writes and replica is None)
@@ -96,7 +98,6 @@ async def run(given: Settings) -> None:
             settings.own_namespace() or given.gateway_service_account[0], hostname=socket.gethostname()
         )
         certificate = ServingCertificate(given.tls_dir, (*names, *given.tls_names))
-        problems = Problems(partial(_create_event, client), Pod.of())
         rights = Rights(
             client,
             list(needed(given.namespaces, secret=given.tls_secret, config_map=given.ca_configmap, lease=given.lease)),
@@ -127,23 +128,27 @@ async def run(given: Settings) -> None:
                 certificate=certificate,
                 peers=peers,
             ),
+            tell=problems.tell,
         )
         if replica is not None:
-            replica.join(
-                operator, writer, Credentials(ca_file=given.tls_dir / "ca.crt", token_file=given.peer_token_file)
+            credentials = Credentials(
+                ca_file=given.tls_dir / "ca.crt",
+                token_file=given.peer_token_file,
+                server_name=given.peer_tls_name,
             )
+            replica.join(operator, writer, credentials)
             replica.register(operator.metrics)
         _register(operator.metrics, sources[0], writer, recorder)
         _register_certificate(operator.metrics, certificate, authority)
 
-        def why_not_ready() -> list[str]:
-            # Nothing is listed, and so nothing is found missing, before there is something to serve with.
-            if authority is not None and (waiting := authority.why_not()):
-                return [*waiting, *rights.missing]
-            return operator.why_not_ready()
+        def why_nothing_is_served() -> list[str]:
+            # Nothing is listed before there is something to serve with.
+            return (authority.why_not() if authority is not None else []) or operator.why_not_ready()
 
+        readiness = Readiness(why_nothing_is_served, rights)
         pages = admin.Pages(
-            why_not_ready=why_not_ready,
+            why_not_ready=readiness.why_not,
+            warnings=readiness.warnings,
             metrics=operator.metrics.render,
             gateways=operator.gateways,
             relist=sources[0].relist,
@@ -191,12 +196,12 @@ def _authority(
     )
 
 
-def _replica(client: kube.Kube, given: Settings) -> Replica | None:
+def _replica(client: kube.Kube, given: Settings, problems: Problems) -> Replica | None:
     """This operator as one of several; None: it is the only one, or never writes."""
     if given.lease is None or not given.writes:
         return None
     address = given.peer_address or (own_address(given.grpc_port) if settings.own_namespace() else "")
-    return Replica(client, given.lease, address)
+    return Replica(client, given.lease, address, problems.tell)
 
 
 def _peers(tokens: TokenReviews, given: Settings) -> Authenticator | None:
@@ -225,7 +230,7 @@ async def _create_event(client: kube.Kube, namespace: str, event: Mapping[str, A
 def _register(metrics: Metrics, source: ClusterSource, writer: StatusWriter, recorder: EventRecorder) -> None:
     metrics.counter(
         "status_writes",
-        "Statuses written, gone before that, or failed.",
+        "Statuses written, gone before that, decided anew since the object had changed (conflict), or failed.",
         by_label("outcome", lambda: writer.outcomes),
         "outcome",
     )

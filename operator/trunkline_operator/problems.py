@@ -1,9 +1,12 @@
-"""What stands in the operator's way in its cluster: each sentence logged once, and shown as an Event of its own Pod.
+"""What stands in the operator's way in its cluster: each sentence logged once, and shown as Events of its own Pod.
 
-Topics may be anything; of each there is one sentence at a time. Belongs to the main loop.
+Topics may be anything; of each there is one sentence at a time. An Event is tried until it is posted or its sentence no
+longer true, and posted anew every half hour while it is true, since API servers forget Events after an hour. Belongs to
+the main loop.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,9 +19,14 @@ from trunkline_protocol.logs import fields
 
 _LOG: Final = logging.getLogger(__name__)
 
-_REASON: Final = "ClusterNotUsable"
+NOT_USABLE: Final = "ClusterNotUsable"
+"""The reason of what the operator cannot work without."""
+RIGHTS_MISSING: Final = "RightsMissing"
+"""The reason of rights without which it works, but not all of it."""
+
 _NOTE: Final = 1_000
-_WAITING: Final = 50
+_RETRY_SECONDS: Final = 30.0
+_REPEAT_SECONDS: Final = 1800.0
 
 Create = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 """Creates an Event in a namespace."""
@@ -42,52 +50,83 @@ class Pod:
 class Problems:
     """See the module."""
 
-    def __init__(self, create: Create, pod: Pod | None) -> None:
+    def __init__(
+        self,
+        create: Create,
+        pod: Pod | None,
+        *,
+        retry_seconds: float = _RETRY_SECONDS,
+        repeat_seconds: float = _REPEAT_SECONDS,
+    ) -> None:
         """Make one.
 
         Args:
-            create: For the Events; what cannot be posted is left out, as the log has it.
+            create: For the Events.
             pod: Whom they regard; None: no Events.
+            retry_seconds: How long to wait after an Event that could not be posted.
+            repeat_seconds: How often to post what is still true.
         """
         self._create = create
         self._pod = pod
-        self._current: dict[str, str] = {}
-        self._posted: set[str] = set()
-        self._queue: asyncio.Queue[str] = asyncio.Queue(_WAITING)
+        self._retry_seconds = retry_seconds
+        self._repeat_seconds = repeat_seconds
+        self._current: dict[str, tuple[str, str]] = {}  # topic → sentence, reason
+        self._due: dict[str, float] = {}  # sentence → when to post it (again), by the loop's clock
+        self._told = asyncio.Event()
 
-    def tell(self, topic: str, sentence: str) -> None:
-        """Say what is wrong with ``topic``; an empty sentence: nothing any more."""
-        before = self._current.get(topic, "")
+    def tell(self, topic: str, sentence: str, *, reason: str = NOT_USABLE) -> None:
+        """Say what is wrong with ``topic``; an empty sentence: nothing any more.
+
+        Args:
+            topic: What it is about.
+            sentence: What is wrong, and what to do.
+            reason: Of the Event, in CamelCase.
+        """
+        before, _ = self._current.get(topic, ("", ""))
         if sentence == before:
             return
         if not sentence:
             del self._current[topic]
             _LOG.info("No longer: %s", before)
             return
-        known = sentence in self._current.values()
-        self._current[topic] = sentence
+        known = any(sentence == each for each, _ in self._current.values())
+        self._current[topic] = (sentence, reason)
         if known:
             return
         _LOG.warning("%s", sentence[0].upper() + sentence[1:], extra=fields(topic=topic))
-        if self._pod is not None and sentence not in self._posted and not self._queue.full():
-            self._posted.add(sentence)
-            self._queue.put_nowait(sentence)
+        self._told.set()
 
     async def run(self) -> None:
         """Post Events until cancelled."""
+        if self._pod is None:
+            return
+        loop = asyncio.get_running_loop()
         while True:
-            sentence = await self._queue.get()
-            if self._pod is None:
+            self._told.clear()
+            await self._post_what_is_due(self._pod)
+            due = [self._due.get(sentence, 0.0) for sentence, _ in self._current.values()]
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(max(min(due), loop.time()) if due else None):
+                    await self._told.wait()
+
+    async def _post_what_is_due(self, pod: Pod) -> None:
+        loop = asyncio.get_running_loop()
+        # What is no longer true is kept in mind until then, for the case that it is true again.
+        self._due = {each: due for each, due in self._due.items() if due > loop.time()}
+        for sentence, reason in dict(self._current.values()).items():
+            if sentence in self._due:
                 continue
+            if sentence not in (each for each, _ in self._current.values()):
+                continue  # not any more
             try:
-                await self._create(self._pod.namespace, event(self._pod, sentence, datetime.now(UTC)))
+                await self._create(pod.namespace, event(pod, sentence, datetime.now(UTC), reason))
+                self._due[sentence] = loop.time() + self._repeat_seconds
             except (kube.ApiError, kube.UnavailableError) as error:
                 _LOG.debug("An Event of our own Pod was not posted: %s", error)
-                if isinstance(error, kube.UnavailableError):
-                    self._posted.discard(sentence)
+                self._due[sentence] = loop.time() + self._retry_seconds
 
 
-def event(pod: Pod, sentence: str, now: datetime) -> dict[str, Any]:
+def event(pod: Pod, sentence: str, now: datetime, reason: str = NOT_USABLE) -> dict[str, Any]:
     """The Event as ``events.k8s.io/v1`` has it."""
     regarding = {"apiVersion": "v1", "kind": "Pod", "namespace": pod.namespace, "name": pod.name}
     return {
@@ -96,7 +135,7 @@ def event(pod: Pod, sentence: str, now: datetime) -> dict[str, Any]:
         "metadata": {"generateName": f"{pod.name[:200].rstrip('.')}-", "namespace": pod.namespace},
         "eventTime": now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "type": "Warning",
-        "reason": _REASON,
+        "reason": reason,
         "note": sentence.encode()[:_NOTE].decode(errors="ignore"),
         "action": "Start",
         "reportingController": "trunkline.dev/operator",

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ import jwt
 
 from trunkline_operator import kube
 from trunkline_operator.metrics import Metrics, single
-from trunkline_operator.peers.client import Credentials, PeerClient
+from trunkline_operator.peers.client import UNREACHABLE_SECONDS, Credentials, PeerClient
 from trunkline_operator.peers.duty import Duty
 from trunkline_operator.peers.elector import Elector, Standing, identity
 from trunkline_operator.peers.lease import Candidate
@@ -23,20 +23,32 @@ from trunkline_operator.watch.world import Ref
 PATCH_SECONDS: Final = 4.0
 """How long a write may take: less than there is between the end of one writer's time and the beginning of the next."""
 
+_MAX_OTHERS: Final = 16
+
 
 class Replica:
     """One replica. Construct it in the loop that runs it, then `join` the operator before that runs."""
 
-    def __init__(self, client: kube.Kube, lease: tuple[str, str], address: str) -> None:
+    def __init__(
+        self,
+        client: kube.Kube,
+        lease: tuple[str, str],
+        address: str,
+        tell: Callable[[str, str], None] = lambda topic, sentence: None,
+    ) -> None:
         """Make one that neither writes nor reports.
 
         Args:
             client: The API server.
             lease: Namespace and name of the Lease.
             address: ``HOST:PORT`` where the others reach this one; empty: nobody reports to it.
+            tell: Told what is in the way; `problems.Problems.tell`.
         """
         self._address = address
-        self._elector = Elector(client, lease, Candidate(identity(), address), self._moved)
+        self._tell = tell
+        self._elector = Elector(client, lease, Candidate(identity(), address), self._moved, tell=tell)
+        self._others: dict[str, None] = {}
+        self._nowhere: asyncio.TimerHandle | None = None
         self._duty: Duty | None = None
         self._client: PeerClient | None = None
         self._operator: Operator | None = None
@@ -70,7 +82,15 @@ class Replica:
 
         operator.suspend_reports()
         self._operator = operator
-        self._client = PeerClient(operator.fleet, self._elector.identity, credentials, self._elector.look)
+        self._client = PeerClient(
+            operator.fleet,
+            self._elector.identity,
+            credentials,
+            self._elector.look,
+            address=self._address,
+            tell=self._tell,
+            told=self._heard_of,
+        )
         operator.follow(self._client.changed)
         self._duty = Duty(begin=begin, end=end, report_to=self._report_to)
 
@@ -109,6 +129,8 @@ class Replica:
             "holderAddress": standing.address,
             "isWriter": standing.writes,
             "writes": self._duty is not None and self._duty.writes,
+            "sure": standing.sure,
+            "knownPeers": list(self._others),
             "reporting": client is not None and client.connected,
             "reportingError": client.last_error if client is not None and not standing.writes else "",
             "peers": [
@@ -120,6 +142,14 @@ class Replica:
                     "lastReportSeconds": round(now - peer.seen, 1),
                 }
                 for peer in self._peers()
+            ],
+            "missing": [
+                {
+                    "identity": peer.identity,
+                    "gateways": sorted(peer.gateways),
+                    "lastReportSeconds": round(now - peer.seen, 1),
+                }
+                for peer in (self._operator.whole.missing if self._operator is not None else ())
             ],
         }
 
@@ -134,9 +164,42 @@ class Replica:
             self._duty.changed(standing)
 
     def _report_to(self, address: str) -> None:
+        """To the holder, and to all that we know while we cannot ask who that is: one of them writes."""
+        standing = self._elector.standing
+        if self._operator is not None and (found := self._operator.whole.addresses):
+            self._others = dict.fromkeys(found[:_MAX_OTHERS])
+        searching = not standing.writes and not standing.sure
+        addresses = [address, *self._others] if searching else [address]
         # Where the Lease still names the process that was here before us, that is ourselves.
         if self._client is not None:
-            self._client.to(address if address != self._address else "")
+            self._client.to(*(each for each in addresses if each != self._address), searching=searching)
+        self._complain_of_nowhere(standing)
+
+    def _heard_of(self, addresses: Iterable[str]) -> None:
+        standing = self._elector.standing
+        found = dict.fromkeys(each for each in addresses if each != self._address)
+        if standing.writes:
+            return
+        if standing.sure:
+            self._others = found
+        elif found.keys() - self._others.keys():
+            self._others = dict.fromkeys([*self._others, *found][:_MAX_OTHERS])
+            self._report_to(standing.address)
+
+    def _complain_of_nowhere(self, standing: Standing) -> None:
+        """Say that the holder takes no reports, where that lasts."""
+        if self._nowhere is not None:
+            self._nowhere.cancel()
+            self._nowhere = None
+        if standing.writes or not standing.holder or standing.address:
+            self._tell("holder", "")
+            return
+        sentence = (
+            f"the holder of the Lease {self._elector.lease}, {standing.holder}, does not say where it takes reports: "
+            "statuses do not speak of the gateways here (--peer-address)"
+        )
+        loop = asyncio.get_running_loop()
+        self._nowhere = loop.call_later(UNREACHABLE_SECONDS, self._tell, "holder", sentence)
 
     def _peers(self) -> list[Any]:
         return list(self._operator.whole.peers) if self._operator is not None else []

@@ -70,6 +70,7 @@ class Operator:
         listener: Listener,
         *,
         metrics: Metrics | None = None,
+        tell: Callable[[str, str], None] = lambda topic, sentence: None,
     ) -> None:
         """Wire the stages; nothing runs yet.
 
@@ -79,6 +80,7 @@ class Operator:
             sink: Takes the statuses: `report.writer.StatusWriter` or `report.log.LogReporter`.
             listener: Where gateways connect.
             metrics: A registry to add to.
+            tell: Told which other replicas are missing; `problems.Problems.tell`.
         """
         loop = asyncio.get_running_loop()
         self.world = World()
@@ -96,7 +98,7 @@ class Operator:
             keys_changed=self._own_keys_changed,
             stale=self._suspect,
         )
-        self.whole = WholeFleet(self.fleet, loop, self._fleet_changed, self._keys_changed)
+        self.whole = WholeFleet(self.fleet, loop, self._fleet_changed, self._keys_changed, tell)
         self._reporter = Reporter(self.world, PublishedFleet(self.whole), sink)
         self._follow: Follow = lambda names, upstreams: None
         self._servicer = Servicer(

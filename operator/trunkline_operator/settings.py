@@ -29,6 +29,7 @@ class Settings:
         writes: Whether this replica writes statuses and Events; with a Lease: while it holds that.
         lease: Namespace and name of the Lease that elects the writer; None: this is the only replica.
         peer_address: ``HOST:PORT`` where other replicas reach this one; empty: by the pod's own address, in a pod.
+        peer_tls_name: What other replicas' certificates are for.
         peer_token_file: This replica's ServiceAccount token for the others.
         operator_service_account: Namespace and name of the replicas' own; None: that of the token.
     """
@@ -50,6 +51,7 @@ class Settings:
     writes: bool = True
     lease: tuple[str, str] | None = None
     peer_address: str = ""
+    peer_tls_name: str = "trunkline-operator"
     peer_token_file: Path | None = None
     operator_service_account: tuple[str, str] | None = None
 
@@ -141,6 +143,13 @@ FLAGS: Final = (
         metavar="FILE",
     ),
     flags.Flag(
+        "peer-tls-name",
+        flags.text,
+        "The name that the replicas' certificate is for, such as the Service's.",
+        "trunkline-operator",
+        metavar="NAME",
+    ),
+    flags.Flag(
         "operator-service-account",
         flags.object_name,
         "The ServiceAccount of the replicas: no other may report what gateways say. Default: that of the token.",
@@ -187,6 +196,7 @@ def read(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
         log_format=given.log_format,
         lease=given.lease or (own_namespace() or given.gateway_service_account[0], LEASE),
         peer_address=given.peer_address or "",
+        peer_tls_name=given.peer_tls_name,
         peer_token_file=given.peer_token_file,
         operator_service_account=given.operator_service_account,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from builders.wire_ends import until
 from harness.kube import ApiServer, assets_or_skip
 from harness.system import REPOSITORY, Operator, System, install_crds, wait_for
+from trunkline_operator import kube
+from trunkline_operator.rights import Rights, needed
 
 WATCH = "--verb=get,list,watch"
 
@@ -141,3 +145,54 @@ def test_the_rights_that_are_asked_for_are_those_of_the_chart(api_server: ApiSer
     with System(api_server, operator_flags=[f"--kubeconfig={api_server.kubeconfig_for(namespace, 'operator')}"]) as one:
         operator = one.start_operator().wait_ready()
         assert not [said for said in warnings(operator) if "may not" in said and "leases" not in said]
+
+
+def test_an_operator_that_may_list_and_not_watch_is_not_ready(system: System, account: str) -> None:
+    resources = "--resource=modelgroups.trunkline.dev,providercredentials.trunkline.dev,virtualkeys.trunkline.dev"
+    allow(system, account, "ours", system.namespace, WATCH, resources)
+    allow(system, account, "secrets", system.namespace, "--verb=get,list", "--resource=secrets")
+    operator = system.start_operator()
+    missing = f"may not watch secrets in namespace {system.namespace}: install the chart's RBAC"
+    wait_for(lambda: missing in readyz(operator), 15, "it to say so")
+    assert operator.admin("/readyz").status == 503
+    wait_for(lambda: operator.metric("trunkline_operator_watch_restarts_total") >= 3, 15, "it to try again and again")
+    assert len([said for said in warnings(operator) if missing in said]) == 1
+    assert len([said for said in warnings(operator) if "Watching stopped" in said]) == 1
+
+
+async def test_the_rights_in_many_namespaces_are_one_review_each(api_server: ApiServer, account: str) -> None:
+    own, _, name = account.partition(":")
+    namespaces = [api_server.fresh_namespace("reviewed") for _ in range(12)]
+    for each in namespaces:
+        rights = ("--verb=get,list", "--resource=virtualkeys.trunkline.dev,secrets")
+        api_server.kubectl("create", "-n", each, "role", "some", *rights)
+        api_server.kubectl("create", "-n", each, "rolebinding", "some", "--role=some", f"--serviceaccount={account}")
+    told: dict[str, str] = {}
+
+    def tell(topic: str, sentence: str, *, reason: str) -> None:
+        told[topic] = f"{reason}: {sentence}"
+
+    client = await kube.Kube.connect(api_server.kubeconfig_for(own, name))
+    try:
+        rights = Rights(client, list(needed(namespaces)), tell)
+        before = reviews(api_server)
+        asking = asyncio.create_task(rights.run())
+        await until(lambda: rights.asked, 20)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+    finally:
+        await client.close()
+    where = f"in namespaces {', '.join(namespaces[:8])} and 4 more"
+    who = f"ServiceAccount {own}/operator may not"
+    assert any(f"{who} watch virtualkeys.trunkline.dev {where}: " in each for each in rights.missing)
+    assert any(f"{who} watch secrets {where}: " in each for each in rights.missing)
+    assert any(each.startswith(f"RightsMissing: {who} create events.events.k8s.io {where} ") for each in told.values())
+    assert len(told) < 15
+    assert reviews(api_server) - before == len(namespaces) + 1  # tokenreviews, of the cluster
+
+
+def reviews(api: ApiServer) -> int:
+    """How often somebody has asked the API server what he may do."""
+    lines = [each for each in api.request("GET", "/metrics").splitlines() if each.startswith("apiserver_request_total")]
+    asked = ('resource="selfsubjectaccessreviews"', 'resource="selfsubjectrulesreviews"')
+    return sum(int(float(each.rpartition(" ")[2])) for each in lines if any(what in each for what in asked))

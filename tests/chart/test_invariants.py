@@ -146,11 +146,12 @@ def test_a_render_is_the_same_every_time(name: str):
     assert parse(template("-f", str(values_file(name)))) == objects(name)
 
 
-def test_templates_neither_look_into_the_cluster_nor_throw_dice():
+def test_templates_throw_no_dice_and_look_into_the_cluster_for_the_number_of_gateways_only():
     text = "\n".join(path.read_text(encoding="utf-8") for path in (CHART / "templates").rglob("*") if path.is_file())
-    assert not re.findall(
-        r"\b(lookup|rand\w+|genCA|genSigned\w*|genSelf\w*|genPrivateKey|uuidv4|now|derivePassword)\b", text
-    )
+    code = "\n".join(re.findall(r"\{\{-? *(?!/\*).*?\}\}", text))
+    assert not re.findall(r"\b(rand\w+|genCA|genSigned\w*|genSelf\w*|genPrivateKey|uuidv4|now|derivePassword)\b", code)
+    assert re.findall(r'lookup "(\S+)" "(\S+)"', code) == [("apps/v1", "Deployment")]
+    assert len(re.findall(r"\blookup\b", code)) == 1
 
 
 def test_every_value_is_used():
@@ -206,6 +207,40 @@ def test_two_releases_of_one_name_share_nothing_of_the_cluster():
 
     assert of_the_cluster("a")
     assert not of_the_cluster("a") & of_the_cluster("b")
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_replicas_know_each_other_by_the_name_that_gateways_know_them_by(name: str):
+    found = objects(name)
+    (operator,) = [spec["containers"][0] for pod, _, spec in pod_specs(found) if pod.endswith("-operator")]
+    (gateway,) = [spec["containers"][0] for pod, _, spec in pod_specs(found) if pod.endswith("-gateway")]
+    (host,) = [each.removeprefix("--operator=") for each in gateway["args"] if each.startswith("--operator=")]
+    assert f"--peer-tls-name={host.removesuffix(':8443')}" in operator["args"]
+    for each in found:
+        if each["kind"] == "Certificate" and not each["spec"].get("isCA"):
+            assert each["spec"]["dnsNames"] == [host.removesuffix(":8443")]
+
+
+def test_the_test_goes_where_gateways_go_and_redis_where_it_is_told():
+    found = with_values(
+        "redis.bundled.enabled=true",
+        *(
+            f"{of}.{setting}"
+            for of in ("gateway", "redis.bundled")
+            for setting in (f"nodeSelector.pool={of}", "tolerations[0].key=dedicated", f"priorityClassName={of}")
+        ),
+    )
+    placed = {
+        pod: (spec["nodeSelector"]["pool"], spec["tolerations"], spec["priorityClassName"])
+        for pod, _, spec in pod_specs(found)
+        if not pod.endswith("-operator")
+    }
+    tolerated = [{"key": "dedicated"}]
+    assert placed == {
+        "trunkline-gateway": ("gateway", tolerated, "gateway"),
+        "trunkline-test-front-door": ("gateway", tolerated, "gateway"),
+        "trunkline-redis": ("redis.bundled", tolerated, "redis.bundled"),
+    }
 
 
 def test_an_upgrade_of_the_chart_alone_rolls_no_pod():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,8 +20,11 @@ OUR_KINDS = ("ProviderCredential", "ModelGroup", "VirtualKey")
 SECRETS = "secrets"
 """Folder of an example that ``trunkline run`` reads and ``kubectl apply -f`` of the example does not."""
 
+AUTHORITIES = "CORPORATE_CA"
+"""The variable that holds certificates: ``trunkline run`` fills it in, kubectl takes the file."""
+
+_COMMAND = "#   "
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_AUTHORITIES = "CORPORATE_CA"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +59,37 @@ def secret_files(directory: Path) -> list[Path]:
 def environment(directory: Path, ca: str) -> dict[str, str]:
     """A value for each variable that the example's Secrets name, never the one of whoever runs the tests."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in secret_files(directory))
-    return {name: ca if name == _AUTHORITIES else f"sk-of-{name.lower()}" for name in _VARIABLE.findall(text)}
+    return {name: ca if name == AUTHORITIES else f"sk-of-{name.lower()}" for name in _VARIABLE.findall(text)}
 
 
 def filled_in(text: str, environ: Mapping[str, str]) -> str:
     """What envsubst prints; ``KeyError`` where a variable is missing."""
     return _VARIABLE.sub(lambda match: environ[match[1]], text)
+
+
+def comment(directory: Path) -> list[str]:
+    """The lines of an example's first comment."""
+    lines = files(directory)[0].read_text(encoding="utf-8").splitlines()
+    return list(itertools.takewhile(lambda line: line.startswith("#"), lines))
+
+
+def export_commands(directory: Path) -> str:
+    """The comment's commands that set variables; ``…`` stands where a provider's key goes."""
+    return "\n".join(
+        line.removeprefix(_COMMAND) for line in comment(directory) if line.startswith(f"{_COMMAND}export ")
+    )
+
+
+def cluster_commands(directory: Path) -> str:
+    """The comment's commands for a cluster, as one script for a shell in the repository."""
+    lines = iter(comment(directory))
+    if not any(line.startswith("# In a cluster") for line in lines):
+        raise ValueError(f"{directory.name} does not say what to do in a cluster")
+    return "\n".join(line.removeprefix(_COMMAND) for line in itertools.takewhile(_is_command, lines))
+
+
+def _is_command(line: str) -> bool:
+    return line.startswith(_COMMAND)
 
 
 def with_doubles(directory: Path, into: Path, doubles: Doubles) -> None:

@@ -1,6 +1,5 @@
 """What holds for every example under ``manifests/``; a new one is found by itself."""
 
-import itertools
 import json
 import shutil
 import subprocess
@@ -50,13 +49,12 @@ def test_what_kubectl_applies_holds_no_secret_and_nothing_to_fill_in(example: Pa
 
 @each_example
 def test_the_first_comment_says_what_it_shows_and_what_to_do_next(example: Path) -> None:
-    lines = examples.files(example)[0].read_text(encoding="utf-8").splitlines()
-    comment = "\n".join(itertools.takewhile(lambda line: line.startswith("#"), lines))
-    assert f"manifests/{example.name}" in comment
-    assert "kubectl apply" in comment
-    assert "run" in comment
+    comment = "\n".join(examples.comment(example))
+    assert f"#   make run DIR=manifests/{example.name}\n" in comment
+    assert "kubectl apply" in examples.cluster_commands(example)
     names = examples.environment(example, "")
-    assert all(name in comment for name in names), f"which of {sorted(names)} is not exported?"
+    exports = examples.export_commands(example)
+    assert all(f" {name}=" in exports for name in names), f"which of {sorted(names)} is not exported?"
 
 
 @each_example

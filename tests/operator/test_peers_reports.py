@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from builders import wire as make
 from builders.virtual_time import Loop
+from trunkline_operator.peers.bounds import MAX_GATEWAYS, MalformedError, TooLargeError, check
 from trunkline_operator.peers.outgoing import Outgoing
-from trunkline_operator.peers.whole import LINGER_SECONDS, MAX_GATEWAYS, Peer, TooLargeError, WholeFleet
+from trunkline_operator.peers.whole import LINGER_SECONDS, MISSING_SECONDS, TOLD_SECONDS, Peer, WholeFleet
 from trunkline_operator.publish.fleet import Connection, Fleet
 from trunkline_operator.watch.world import World
 from trunkline_protocol import table
@@ -77,7 +78,10 @@ class Pair:
         self.writer = Replica(self.loop, *resources)
         self.peer = Replica(self.loop, *resources)
         self.keys: list[frozenset[str]] = []
-        self.whole = WholeFleet(self.writer.fleet, self.loop, self.writer.notices.append, self.keys.append)
+        self.told: list[str] = []
+        self.whole = WholeFleet(
+            self.writer.fleet, self.loop, self.writer.notices.append, self.keys.append, self.tell_problem
+        )
         self.replaced: list[Peer] = []
         self.report_to: Peer
         self.outgoing: Outgoing
@@ -89,6 +93,10 @@ class Pair:
         self.peer.outgoing[:] = [self.outgoing]
         made = self.whole.connect(identity, lambda: self.replaced.append(made))
         self.report_to = made
+
+    def tell_problem(self, topic: str, sentence: str) -> None:
+        if sentence != (self.told[-1] if self.told else ""):
+            self.told.append(sentence)
 
     def report(self) -> list[pb.PeerReport]:
         self.loop.advance(0.2)
@@ -147,7 +155,7 @@ def test_the_writer_says_of_a_peers_gateways_what_the_peer_would_and_hears_of_ev
                 where, connection = gateways[chance.choice(sorted(gateways))]
                 where.fleet.report(connection, pb.NodeReport(draining=True))
             case "stream":
-                pair.whole.disconnect(pair.report_to)
+                pair.whole.disconnect(pair.report_to, goodbye=True)
                 pair.open(chance.choice(["peer", "peer", "restarted"]))
             case _:
                 pass
@@ -241,13 +249,65 @@ def test_the_gateways_of_a_peer_that_is_gone_count_for_a_moment() -> None:
     pair = Pair(*routes(1))
     pair.peer.joined("gw-1")
     pair.report()
-    pair.whole.disconnect(pair.report_to)
+    pair.whole.disconnect(pair.report_to, goodbye=True)
     pair.loop.advance(LINGER_SECONDS - 0.1)
     assert pair.said(NAMES[0])[0] == 1
     pair.writer.notices.clear()
     pair.loop.advance(0.2)
     assert pair.said(NAMES[0])[0] == 0
     assert NAMES[0] in set().union(*pair.writer.notices)
+
+
+def test_the_gateways_of_a_peer_that_was_cut_off_count_as_they_were_known_and_then_no_more() -> None:
+    pair = Pair(*routes(1, 1))
+    pair.peer.joined("gw-1")
+    pair.report()
+    pair.whole.disconnect(pair.report_to)
+    pair.loop.advance(LINGER_SECONDS + 1)
+    assert pair.said(NAMES[0]) == (1, [], [])
+    assert pair.told == []
+    pair.writer.set(*routes(2, 1))
+    assert pair.said(NAMES[0]) == (1, ["gw-1"], []), "nobody knows that it has this one"
+    assert pair.said(NAMES[1]) == (1, [], [])
+    pair.loop.advance(TOLD_SECONDS - LINGER_SECONDS)
+    (sentence,) = pair.told
+    assert "gw-1" in sentence
+    assert "peer" in sentence
+    pair.loop.advance(MISSING_SECONDS - TOLD_SECONDS - 3)
+    assert pair.said(NAMES[0]) == (1, ["gw-1"], [])
+    pair.writer.notices.clear()
+    pair.loop.advance(3)
+    assert pair.said(NAMES[0]) == (0, [], [])
+    assert set(NAMES[:2]) <= set().union(*pair.writer.notices)
+    assert pair.told[-1] == ""
+
+
+def test_a_peer_that_was_cut_off_and_is_back_is_not_missing_any_more() -> None:
+    pair = Pair(*routes(1))
+    pair.peer.joined("gw-1")
+    pair.report()
+    pair.whole.disconnect(pair.report_to)
+    pair.loop.advance(TOLD_SECONDS + 1)
+    pair.open()
+    pair.report()
+    assert pair.told[-1] == ""
+    pair.loop.advance(MISSING_SECONDS)
+    assert pair.said(NAMES[0]) == (1, [], [])
+
+
+def test_a_gateway_of_a_killed_peer_counts_where_it_went_and_not_again_where_it_was() -> None:
+    pair = Pair(*routes(1))
+    pair.peer.joined("gw-1")
+    pair.report()
+    pair.whole.disconnect(pair.report_to)
+    pair.loop.advance(1)
+    moved = pair.writer.joined("gw-1", *routes(1))
+    assert pair.said(NAMES[0]) == (1, [], [])
+    pair.loop.advance(TOLD_SECONDS + 1)
+    pair.writer.fleet.disconnect(moved)
+    pair.loop.advance(10)
+    assert pair.said(NAMES[0]) == (0, [], [])
+    assert pair.told == []
 
 
 def test_a_peer_that_is_back_at_once_never_ceases_to_count() -> None:
@@ -325,6 +385,34 @@ def test_more_gateways_than_anybody_has_are_refused() -> None:
     gateways = [pb.PeerGateway(node=pb.Node(name=f"gw-{n}")) for n in range(MAX_GATEWAYS + 1)]
     with pytest.raises(TooLargeError):
         pair.whole.report(pair.report_to, [pb.PeerReport(nonce=1, peer="peer", gateways=gateways)])
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        pb.PeerReport(),
+        pb.PeerReport(peer="a\nb"),
+        pb.PeerReport(peer="x" * 300),
+        pb.PeerReport(peer="p", address="a b"),
+        pb.PeerReport(peer="p", gateways=[pb.PeerGateway(node=pb.Node(name="x\n\x00"))]),
+        pb.PeerReport(peer="p", gateways=[pb.PeerGateway(node=pb.Node(name="y" * 300))]),
+        pb.PeerReport(peer="p", gateways=[pb.PeerGateway(node=pb.Node(name="gw", instance="i" * 200))]),
+        pb.PeerReport(peer="p", table=[pb.PeerName(id=1, name="n" * 1000)]),
+        pb.PeerReport(peer="p", table=[pb.PeerName(id=1, name="n", version=b"v" * 1000)]),
+        pb.PeerReport(peer="p", keys=[pb.PeerKeys(upstream="u" * 1000)]),
+    ],
+)
+def test_what_no_replica_would_say_is_refused(part: pb.PeerReport) -> None:
+    with pytest.raises(MalformedError):
+        check(part)
+
+
+def test_reasons_that_are_too_long_are_cut() -> None:
+    gateway = pb.PeerGateway(node=pb.Node(name="gw-1"), rejected=[pb.PeerReject(id=1, reason="r" * 100_000)])
+    keys = pb.PeerKeys(upstream="a/up", keys=[pb.KeyHealth(key="k", reason="r" * 100_000)])
+    part = pb.PeerReport(peer="p", gateways=[gateway], keys=[keys])
+    check(part)
+    assert part.ByteSize() < 1000
 
 
 def test_eleven_thousand_names_and_fifty_gateways_cost_little() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from builders import wire as make
 from builders.wire_ends import unix_seconds, until
+from trunkline_operator.peers import client, server, whole
 from trunkline_operator.peers.client import SERVER_NAME, Credentials, PeerClient
 from trunkline_operator.peers.duty import WAIT_SECONDS, Duty
 from trunkline_operator.peers.elector import Standing
@@ -23,6 +24,7 @@ from trunkline_operator.publish.tls import ServingCertificate
 from trunkline_operator.watch.world import World
 from trunkline_protocol.table import Name
 from trunkline_protocol.v1 import routing_pb2 as pb
+from trunkline_protocol.v1.routing_pb2_grpc import PeersStub
 
 ROUTE = Name(pb.TYPE_ROUTE, "a/m")
 
@@ -52,14 +54,18 @@ class Writer:
 
 @contextlib.asynccontextmanager
 async def writer(
-    tls_dir: Path, authenticator: Authenticator | None = None, *, age_seconds: float = AGE_SECONDS
+    tls_dir: Path,
+    authenticator: Authenticator | None = None,
+    *,
+    age_seconds: float = AGE_SECONDS,
+    names: tuple[str, ...] = (SERVER_NAME,),  # and not for the address
 ) -> AsyncIterator[Writer]:
     loop = asyncio.get_running_loop()
     fleet = Fleet(loop)
     whole = WholeFleet(fleet, loop)
     routing = Servicer(fleet, Anybody(), ready=lambda: True, clock=unix_seconds)
     servicer = PeersServicer(whole, authenticator or Anybody(), clock=unix_seconds, age_seconds=age_seconds)
-    certificate = ServingCertificate(tls_dir, (SERVER_NAME,))  # and not for the address
+    certificate = ServingCertificate(tls_dir, names)
     async with serve(
         routing, address="127.0.0.1:0", certificate=certificate, peers=servicer, closing=servicer.close
     ) as port:
@@ -69,10 +75,12 @@ async def writer(
 class Peer:
     """A replica with one gateway that serves what there is."""
 
-    def __init__(self, identity: str, ca_file: Path, token_file: Path | None = None) -> None:
+    def __init__(
+        self, identity: str, ca_file: Path, token_file: Path | None = None, server_name: str = SERVER_NAME
+    ) -> None:
         self.fleet = Fleet(asyncio.get_running_loop(), self.has_changed)
         self.ended = 0
-        credentials = Credentials(ca_file=ca_file, token_file=token_file)
+        credentials = Credentials(ca_file=ca_file, token_file=token_file, server_name=server_name)
         self.client = PeerClient(self.fleet, identity, credentials, self.has_ended)
         hello = pb.Hello(node=pb.Node(name=f"gw-{identity}", instance="i"), reader=1)
         self.gateway = self.fleet.connect(hello, lambda: None, lambda: None)
@@ -90,8 +98,10 @@ class Peer:
 
 
 @contextlib.asynccontextmanager
-async def peer(identity: str, ca_file: Path, token_file: Path | None = None) -> AsyncIterator[Peer]:
-    made = Peer(identity, ca_file, token_file)
+async def peer(
+    identity: str, ca_file: Path, token_file: Path | None = None, server_name: str = SERVER_NAME
+) -> AsyncIterator[Peer]:
+    made = Peer(identity, ca_file, token_file, server_name)
     running = asyncio.create_task(made.client.run())
     try:
         yield made
@@ -202,6 +212,100 @@ async def test_a_table_of_any_size_is_reported(tmp_path: Path) -> None:
         await until(lambda: at.whole.peers and len(next(iter(at.whole.peers)).table) == 15_000, 20)
 
 
+async def test_a_replica_tells_where_it_is_and_learns_where_the_others_are(tmp_path: Path) -> None:
+    async with writer(tmp_path) as at, peer("b", at.ca_file) as one, peer("c", at.ca_file) as other:
+        one.client.address, other.client.address = "b:1", "c:1"
+        heard: list[list[str]] = []
+        other.client.told = lambda addresses: heard.append(list(addresses))
+        one.client.to(at.address)
+        await until(lambda: one.client.connected)
+        other.client.to(at.address)
+        await until(lambda: other.client.connected)
+        assert at.whole.addresses == ["b:1", "c:1"]
+        assert heard[-1] == ["b:1"]
+
+
+async def test_who_does_not_know_the_writer_reports_to_all_it_knows_and_complains_of_none(tmp_path: Path) -> None:
+    async with writer(tmp_path) as first, writer(tmp_path) as second, peer("b", first.ca_file) as other:
+        other.set()
+        other.client.to("127.0.0.1:1", first.address, second.address, searching=True)
+        await until(lambda: (gateways(first), gateways(second)) == (1, 1))
+        other.client.to(second.address)
+        await until(lambda: not first.whole.peers)
+        assert gateways(second) == 1
+
+
+async def test_a_replica_that_ends_says_goodbye_and_one_that_is_cut_off_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole, "LINGER_SECONDS", 0.05)
+    async with writer(tmp_path) as at:
+        async with peer("b", at.ca_file) as other:
+            other.set()
+            other.client.to(at.address)
+            await until(lambda: gateways(at) == 1 and other.client.connected)
+        await until(lambda: gateways(at) == 0)
+        assert not at.whole.missing
+        async with peer("c", at.ca_file) as other:
+            other.set()
+            other.client.to(at.address)
+            await until(lambda: gateways(at) == 1)
+            ((_, task),) = other.client._links.values()
+            task.cancel()  # as if killed
+            await until(lambda: at.whole.missing)
+            await asyncio.sleep(0.2)
+            assert gateways(at) == 1
+
+
+async def test_a_writer_that_cannot_be_reached_for_long_is_told_of_once_and_until_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "UNREACHABLE_SECONDS", 0.3)
+    problems: dict[str, str] = {}
+    async with writer(tmp_path) as at, peer("b", at.ca_file) as other:
+        other.client._tell = problems.__setitem__
+        other.client.to("127.0.0.1:1")
+        await until(lambda: any(problems.values()))
+        assert "127.0.0.1:1" in problems["peer 127.0.0.1:1"]
+        other.client.to(at.address)
+        await until(lambda: other.client.connected)
+        assert not any(problems.values())
+
+
+async def endless(*parts: pb.PeerReport) -> AsyncIterator[pb.PeerReport]:
+    for part in parts:
+        yield part
+    await asyncio.Event().wait()
+
+
+async def answer(at: Writer, *parts: pb.PeerReport) -> tuple[grpc.StatusCode, str]:
+    """Report, and be refused."""
+    options = (("grpc.ssl_target_name_override", SERVER_NAME),)
+    credentials = grpc.ssl_channel_credentials(at.ca_file.read_bytes())
+    async with grpc.aio.secure_channel(at.address, credentials, options=options) as channel:
+        call = PeersStub(channel).Report(endless(*parts))
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            async for _ in call:
+                pass
+    return refused.value.code(), refused.value.details() or ""
+
+
+async def test_a_report_is_bounded_in_bytes_and_in_the_time_between_its_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MAX_BYTES", 1000)
+    monkeypatch.setattr(server, "PART_SECONDS", 0.2)
+    table = [pb.PeerName(id=n, name=f"a/{n}", version=b"v" * 8) for n in range(30)]
+    part = pb.PeerReport(nonce=1, peer="p", table=table, more=True)
+    async with writer(tmp_path) as at:
+        assert await answer(at, part, part) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "more than 1000 bytes")
+        code, why = await answer(at, pb.PeerReport(nonce=1, peer="p", more=True))
+        assert (code, why) == (grpc.StatusCode.INVALID_ARGUMENT, "the replica said nothing")
+        code, why = await answer(at, pb.PeerReport(nonce=1, peer="a\x00"))
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert not at.whole.peers
+
+
 # ---- who writes from when on ----------------------------------------------------------------------------------------
 
 
@@ -253,3 +357,19 @@ async def test_who_loses_the_lease_while_it_waits_never_begins() -> None:
     await asyncio.sleep(WAIT_SECONDS + 0.2)
     assert watch.did == []
     assert watch.reports_to[-1] == "c:1"
+
+
+async def test_a_certificate_for_another_name_is_reported_to_when_that_name_is_said(tmp_path: Path) -> None:
+    """As a certificate of the Service has it, which somebody else made."""
+    name = "it-operator.somewhere.svc"
+    async with (
+        writer(tmp_path, names=(name,)) as at,
+        peer("b", at.ca_file) as unaware,
+        peer("c", at.ca_file, server_name=name) as aware,
+    ):
+        async with asyncio.timeout(10):
+            while not aware.client.connected or not unaware.client.last_error:
+                unaware.client.to(at.address)
+                aware.client.to(at.address)
+                await asyncio.sleep(0.01)
+        assert not unaware.client.connected

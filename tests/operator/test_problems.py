@@ -8,7 +8,7 @@ import pytest
 
 from builders.wire_ends import until
 from trunkline_operator import kube
-from trunkline_operator.problems import Pod, Problems
+from trunkline_operator.problems import RIGHTS_MISSING, Pod, Problems
 from trunkline_operator.rights import Right, needed, sentence
 from trunkline_operator.watch.lists import KINDS, NAMESPACES, SECRETS
 from trunkline_operator.watch.obstacles import Obstacles, why_no_list
@@ -25,6 +25,16 @@ class Events:
         self.posted.append((namespace, event))
         if self.error is not None:
             raise self.error
+
+
+def note(posted: tuple[str, Mapping[str, Any]]) -> str:
+    said: str = posted[1]["note"]
+    return said
+
+
+async def stop(running: asyncio.Task[None]) -> None:
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def posted(problems: Problems, events: Events, count: int) -> None:
@@ -59,13 +69,83 @@ async def test_each_sentence_is_logged_and_posted_once(caplog: pytest.LogCapture
     }
 
 
-async def test_events_that_may_not_be_posted_stop_nothing() -> None:
+async def test_an_event_that_may_not_be_posted_is_tried_until_it_may() -> None:
     events = Events(kube.ApiError(403, "Forbidden", "no"))
-    problems = Problems(events.create, POD)
+    problems = Problems(events.create, POD, retry_seconds=0.01)
     problems.tell("a", "one")
     problems.tell("b", "two")
+    running = asyncio.create_task(problems.run())
+    await until(lambda: len(events.posted) >= 6)
+    assert {note(each) for each in events.posted} == {"one", "two"}
+    events.error = None
+    events.posted.clear()
+    await until(lambda: len(events.posted) == 2)
+    problems.tell("c", "three")
+    await until(lambda: len(events.posted) == 3)
+    assert [note(each) for each in events.posted] == ["one", "two", "three"]
+    await stop(running)
+
+
+async def test_what_is_no_longer_true_is_not_posted() -> None:
+    events = Events(kube.UnavailableError("refused"))
+    problems = Problems(events.create, POD, retry_seconds=0.01)
+    problems.tell("a", "one")
+    running = asyncio.create_task(problems.run())
+    await until(lambda: events.posted)
+    problems.tell("a", "")
+    problems.tell("b", "two")
+    events.error = None
+    events.posted.clear()
+    await until(lambda: events.posted)
+    await asyncio.sleep(0.03)  # in which one would have been tried again
+    assert [note(each) for each in events.posted] == ["two"]
+    await stop(running)
+
+
+async def test_what_stays_true_is_posted_again_before_it_is_forgotten() -> None:
+    events = Events()
+    problems = Problems(events.create, POD, repeat_seconds=0.02)
+    problems.tell("a", "one")
+    running = asyncio.create_task(problems.run())
+    await until(lambda: len(events.posted) >= 3)
+    problems.tell("a", "")
+    await asyncio.sleep(0)
+    events.posted.clear()
+    problems.tell("b", "two")
+    await until(lambda: len(events.posted) >= 3)
+    assert {note(each) for each in events.posted} == {"two"}
+    await stop(running)
+
+
+async def test_what_comes_and_goes_is_one_event() -> None:
+    events = Events()
+    problems = Problems(events.create, POD)
+    running = asyncio.create_task(problems.run())
+    for _ in range(20):
+        problems.tell("a", "one")
+        await until(lambda: events.posted)
+        problems.tell("a", "")
+        await asyncio.sleep(0)
+    assert len(events.posted) == 1
+    await stop(running)
+
+
+async def test_none_of_many_sentences_is_lost() -> None:
+    events = Events()
+    problems = Problems(events.create, POD)
+    for number in range(300):
+        problems.tell(f"topic {number}", f"{number} is broken")
+    await posted(problems, events, 300)
+    assert len({note(each) for each in events.posted}) == 300
+
+
+async def test_the_reason_tells_what_is_needed_from_what_is_only_useful() -> None:
+    events = Events()
+    problems = Problems(events.create, POD)
+    problems.tell("a", "nothing works")
+    problems.tell("b", "something does not", reason=RIGHTS_MISSING)
     await posted(problems, events, 2)
-    assert len(events.posted) == 2
+    assert [each["reason"] for _, each in events.posted] == ["ClusterNotUsable", "RightsMissing"]
 
 
 async def test_outside_of_a_pod_there_are_no_events() -> None:

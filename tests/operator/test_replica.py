@@ -94,6 +94,33 @@ async def test_a_write_that_gets_no_answer_is_given_up_before_another_writer_may
     await asyncio.gather(campaign, return_exceptions=True)
 
 
+async def test_a_lease_whose_count_is_at_its_end_is_taken_all_the_same() -> None:
+    server = ApiServer()
+    spec = {"leaseTransitions": 2**31 - 1, "acquireTime": "2026-05-01T00:00:00.000000Z", "leaseDurationSeconds": 1}
+    server.lease = {"metadata": {"name": "lease", "resourceVersion": "5"}, "spec": spec}
+    one = Replica(server, ("system", "lease"), "")  # type: ignore[arg-type]
+    campaign = asyncio.create_task(one.background[0]())
+    await until(lambda: one.page()["isWriter"])
+    assert server.lease["spec"]["leaseTransitions"] == 0
+    campaign.cancel()
+    await asyncio.gather(campaign, return_exceptions=True)
+
+
+async def test_a_lease_that_may_not_be_used_is_told_of_once() -> None:
+    class Refusing(ApiServer):
+        async def request(self, *_: object, **__: object) -> dict:
+            raise kube.ApiError(403, "Forbidden", "may not")
+
+    told: list[tuple[str, str]] = []
+    one = Replica(Refusing(), ("system", "lease"), "", lambda *each: told.append(each))  # type: ignore[arg-type]
+    campaign = asyncio.create_task(one.background[0]())
+    await until(lambda: told)
+    assert told[0][0] == "lease system/lease"
+    assert "get, create and update" in told[0][1]
+    campaign.cancel()
+    await asyncio.gather(campaign, return_exceptions=True)
+
+
 def test_the_account_of_a_token_is_known_without_asking(tmp_path: Path) -> None:
     token = tmp_path / "token"
     assert own_account(None) is None

@@ -42,11 +42,15 @@ class Sink:
         self.world = world
         self.written = []
         self.revision = 1000
+        self.overtakes = False
 
     def write(self, write, written):
         self.written.append(write)
         self.revision += 1
-        written(self.revision)
+        if self.overtakes:
+            write.overtaken()
+        else:
+            written(self.revision)
 
     def forget(self, ref):
         pass
@@ -131,6 +135,21 @@ def test_one_write_says_it_all_when_gateways_are_quick(stage):
     stage.reporter.fleet_changed({Name(pb.TYPE_ROUTE, "team-a/gpt-4o")})
     (write,) = stage.look()
     assert programmed(write) == ("True", "Programmed")
+    assert stage.pass_time(1000) == []
+
+
+def test_a_write_that_was_overtaken_waits_for_the_watch_but_not_for_ever(stage):
+    stage.fleet.gateways = {"gw-1": set()}
+    stage.sink.overtakes = True
+    stage.compile(group=verdict(GROUP))
+    assert [len(stage.pass_time(0.1)) for _ in range(5)] == [0] * 5, "it knows nothing newer"
+    tries = sum(len(stage.pass_time(1)) for _ in range(120))
+    assert 5 <= tries <= 10, "what the watch does not show is tried all the same, at a falling pace"
+    stage.sink.overtakes = False
+    stage.observe(GROUP, revision=2)
+    stage.reporter.observed(GROUP)
+    (second,) = stage.look()
+    assert second.revision == 2
     assert stage.pass_time(1000) == []
 
 

@@ -1,6 +1,7 @@
 """Statuses are written promptly, at a bounded pace, the latest of each object, whatever the API server does."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -103,6 +104,29 @@ async def test_what_cannot_be_written_is_kept_and_tried_again(cluster, writer, e
     writer.write(write(n=1), lambda _: None)
     await until(lambda: cluster.patches)
     assert writer.outcomes["failed"] == 2
+
+
+async def test_a_write_rests_on_what_was_seen_and_is_decided_anew_when_that_is_not_there_any_more(cluster, writer):
+    overtaken = []
+    first = replace(write(n=1), revision=7, overtaken=lambda: overtaken.append(7))
+    cluster.errors = [kube.ApiError(409, "Conflict", "")]
+    writer.write(first, lambda _: None)
+    await until(lambda: overtaken)
+    assert (cluster.patches, writer.pending) == ([], 0)
+    assert writer.outcomes == {"written": 0, "gone": 0, "conflict": 1, "failed": 0}
+    writer.write(replace(first, revision=8), lambda _: None)
+    await until(lambda: cluster.patches)
+    assert cluster.patches[0][1]["metadata"] == {"uid": "uid-1", "resourceVersion": "8"}
+
+
+async def test_what_follows_a_write_rests_on_its_revision(cluster, writer):
+    cluster.open.clear()
+    writer.write(replace(write(n=1), revision=0), lambda _: None)
+    await asyncio.sleep(0.01)
+    writer.write(replace(write(n=2), revision=0), lambda _: None)
+    cluster.open.set()
+    await until(lambda: len(cluster.patches) == 2)
+    assert cluster.patches[1][1]["metadata"]["resourceVersion"] == "1"
 
 
 @pytest.mark.parametrize("status", [404, 409, 422])

@@ -35,12 +35,12 @@ FIELDS = {
     pb.Stale: "type=1 name=2 held_version=3",
     pb.NodeReport: "keys=1 draining=2",
     pb.KeyHealth: "upstream=1 key=2 state=3 reason=4 until=5",
-    pb.PeerReport: "nonce=1 peer=2 table=3 gateways=4 left=5 keys=6 more=7",
+    pb.PeerReport: "nonce=1 peer=2 table=3 gateways=4 left=5 keys=6 more=7 address=8 leaving=9",
     pb.PeerName: "id=1 type=2 name=3 version=4 kept=5",
     pb.PeerGateway: "node=1 counts=2 draining=3 connected_millis=4 behind=5 rejected=6 caught_up=7 afresh=8",
     pb.PeerReject: "id=1 reason=2",
     pb.PeerKeys: "upstream=1 keys=2",
-    pb.PeerAck: "nonce=1",
+    pb.PeerAck: "nonce=1 peers=2",
 }
 
 

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import pairwise
 
 import grpc
 import pytest
@@ -72,11 +73,19 @@ def events(system: System) -> list[tuple]:
     return [(each["regarding"]["name"], each["reason"], each["note"]) for each in answer["items"]]
 
 
+def observed(seen: Seen | None) -> list[int]:
+    """The generations that its status and its conditions speak of."""
+    if seen is None or not seen.status:
+        return []
+    return [seen.status["observedGeneration"], *(each["observedGeneration"] for each in seen.status["conditions"])]
+
+
 def assert_true_throughout(seen: list[Seen]) -> None:
     """No status was written that took something back, and none that said what stood there already."""
     assert [each for each in seen if each.condition("Programmed")[1] in ("NoGateways", "Pending")] == []
     last: dict[tuple[str, str], Seen] = {}
     for each in seen:
+        assert observed(each) >= observed(last.get((each.kind, each.name))), f"{each.name} went back"
         before = last.get((each.kind, each.name))
         if before is not None and before.generation == each.generation:
             assert before.status != each.status, f"{each.kind} {each.name} was written twice"
@@ -203,6 +212,35 @@ def test_while_the_api_server_is_away_nobody_writes_and_afterwards_one_does(
             system.wait_condition("VirtualKey", "alice", "Programmed", "True")
             assert_true_throughout(history.seen())
             assert is_writer(first) + is_writer(second) == 1
+
+
+def test_a_writer_that_is_cut_off_from_the_api_server_goes_on_reporting_what_its_gateways_serve(
+    system: System, upstream: Upstream
+) -> None:
+    with Relay(int(system.api.url.rpartition(":")[2])) as to_api:
+        first = system.start_operator(f"https://127.0.0.1:{to_api.port}").wait_ready()
+        wait_for(lambda: is_writer(first), 5, "the first operator to write")
+        second = system.start_operator().wait_ready()
+        wait_for(lambda: replicas(system, second)["reporting"], 10, "the second to report")
+        basic(system, upstream)
+        system.gateway("gw-1", operator_port=first.grpc_port).wait_ready()
+        system.gateway("gw-2", operator_port=second.grpc_port).wait_ready()
+        programmed(system)
+        with History(system.api, system.namespace) as history:
+            to_api.freeze()
+            system.patch("ModelGroup", "gpt-4o", {"spec": {"models": ["gpt-4o", "new"]}})
+            said = system.wait_condition(
+                "ModelGroup", "gpt-4o", "Programmed", "False", reason="Pending", timeout_seconds=30
+            )
+            assert "gw-1" in said["message"]
+            assert first.is_ready(), "its gateways are served on, and new ones"
+            assert not replicas(system, first)["sure"]
+            assert "annot use the Lease" in system.logs()
+            to_api.thaw()
+            system.wait_condition("ModelGroup", "gpt-4o", "Programmed", "True", timeout_seconds=20)
+            wait_for(lambda: replicas(system, first)["sure"], 10, "the first to know again")
+            back = [each for each in history.seen() if each.kind == "ModelGroup"]
+            assert [observed(one) <= observed(two) for one, two in pairwise(back)] == [True] * (len(back) - 1)
 
 
 def report(operator: Operator, token: str, parts: list[pb.PeerReport]) -> pb.PeerAck:

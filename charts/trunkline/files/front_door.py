@@ -42,7 +42,10 @@ def ask() -> str:
         status, answer = call("/v1/models")
         if status != 401:
             raise ValueError(f"/v1/models without a key answered {status}, not 401: {answer}")
-        return "the gateway answers, and lets in nobody without a key"
+        return (
+            "the gateway answers, and lets in nobody without a key. "
+            "NO MODEL WAS ASKED, since the test has no client's key: set test.keySecret.name, or quickstart.enabled"
+        )
     model = os.environ.get("MODEL", "")
     if not model:
         status, answer = call("/v1/models", key)

@@ -1,18 +1,18 @@
 {{/* Names, labels and addresses: what every template asks for. */}}
 
 {{- define "trunkline.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | regexFind "^.*[^.-]" -}}
 {{- end -}}
 
 {{/* What objects begin with. 40 characters leave room for the longest suffix and for the hashes of pods. */}}
 {{- define "trunkline.fullname" -}}
 {{- $name := include "trunkline.name" . -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trunc 40 | regexFind "^.*[^.-]" -}}
 {{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 40 | regexFind "^.*[^.-]" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 40 | regexFind "^.*[^.-]" -}}
 {{- end -}}
 {{- end -}}
 
@@ -29,29 +29,25 @@
 {{- printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* Labels of an object. Of: root, component (may be empty). */}}
+{{/* Labels of an object. Of: root, component (may be empty), labels (more of them, which win over commonLabels). Merged,
+since a key that stands twice in a mapping is an error to many readers of YAML. */}}
 {{- define "trunkline.labels" -}}
-helm.sh/chart: {{ include "trunkline.chart" .root }}
-{{ include "trunkline.podLabels" . }}
-app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+{{- $fixed := dict "helm.sh/chart" (include "trunkline.chart" .root) "app.kubernetes.io/managed-by" .root.Release.Service -}}
+{{- toYaml (merge $fixed (include "trunkline.podLabels" . | fromYaml)) -}}
 {{- end -}}
 
-{{/* Labels of a pod: without the chart's version, which would roll pods for nothing. */}}
+{{/* Labels of a pod: without the chart's version, which would roll pods for nothing. Of: as trunkline.labels. */}}
 {{- define "trunkline.podLabels" -}}
-{{ include "trunkline.selector" . }}
-app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
-app.kubernetes.io/part-of: trunkline
-{{- with .root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $labels := dict "app.kubernetes.io/version" .root.Chart.AppVersion "app.kubernetes.io/part-of" "trunkline" -}}
+{{- $selector := include "trunkline.selector" . | fromYaml -}}
+{{- toYaml (mergeOverwrite $labels (default dict .root.Values.commonLabels) (default dict .labels) $selector) -}}
 {{- end -}}
 
 {{- define "trunkline.selector" -}}
-app.kubernetes.io/name: {{ include "trunkline.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
-{{- with .component }}
-app.kubernetes.io/component: {{ . }}
-{{- end }}
+{{- $labels := dict "app.kubernetes.io/name" (include "trunkline.name" .root) -}}
+{{- $_ := set $labels "app.kubernetes.io/instance" .root.Release.Name -}}
+{{- with .component }}{{- $_ := set $labels "app.kubernetes.io/component" . }}{{- end -}}
+{{- toYaml $labels -}}
 {{- end -}}
 
 {{/* Of: root, component. */}}

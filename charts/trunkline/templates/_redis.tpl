@@ -6,7 +6,7 @@ kubelet from one. */}}
 {{- $host := printf "%s-redis:6379/0" (include "trunkline.fullname" .) -}}
 {{- if $redis.bundled.passwordSecret.name -}}
 - name: REDIS_PASSWORD
-  valueFrom: {secretKeyRef: {name: {{ $redis.bundled.passwordSecret.name }}, key: {{ $redis.bundled.passwordSecret.key }}}}
+  valueFrom: {secretKeyRef: {name: {{ $redis.bundled.passwordSecret.name | toYaml }}, key: {{ $redis.bundled.passwordSecret.key | toYaml }}}}
 - name: TRUNKLINE_REDIS_URL
   value: redis://:$(REDIS_PASSWORD)@{{ $host }}
 {{- else -}}
@@ -15,9 +15,9 @@ kubelet from one. */}}
 {{- end -}}
 {{- else if $redis.existingSecret.name -}}
 - name: TRUNKLINE_REDIS_URL
-  valueFrom: {secretKeyRef: {name: {{ $redis.existingSecret.name }}, key: {{ $redis.existingSecret.key }}}}
+  valueFrom: {secretKeyRef: {name: {{ $redis.existingSecret.name | toYaml }}, key: {{ $redis.existingSecret.key | toYaml }}}}
 {{- else if $redis.url -}}
 - name: TRUNKLINE_REDIS_URL
-  value: {{ $redis.url }}
+  value: {{ $redis.url | toYaml }}
 {{- end -}}
 {{- end -}}

@@ -12,7 +12,7 @@ from typing import Final
 import grpc
 
 _CUT: Final = 300
-_DETAILS: Final = re.compile(r" \([A-Z_]+: .*$", re.DOTALL)
+_DETAILS: Final = re.compile(r" [(\[][A-Z_]+: .*$", re.DOTALL)
 _LAST_ERROR: Final = re.compile(r"^.*last error: (?:[A-Z_]+: )?", re.DOTALL)
 
 
@@ -81,14 +81,15 @@ def refused(code: grpc.StatusCode, details: str, where: Where) -> str:
         where: What to point at.
     """
     said = f"{code.name}: {_short(details)}"
+    said = f"[{said}]" if ")" in said else f"({said})"  # never one pair of parentheses inside another
     if code is grpc.StatusCode.UNAUTHENTICATED:
-        return f"the operator does not accept the token of {where.token_file or 'this gateway (--token-file)'} ({said})"
+        return f"the operator does not accept the token of {where.token_file or 'this gateway (--token-file)'} {said}"
     if code is grpc.StatusCode.PERMISSION_DENIED:
-        return f"the operator does not let this gateway in ({said})"
+        return f"the operator does not let this gateway in {said}"
     lowered = details.lower()
     known = next((sentence(where) for needle, sentence in _TRANSPORT if needle in lowered), "")
     # What is not gRPC's own are the operator's words.
-    return f"{known or f'the operator at {where.operator} has ended the stream'} ({said})"
+    return f"{known or f'the operator at {where.operator} has ended the stream'} {said}"
 
 
 def gist(sentence: str) -> str:

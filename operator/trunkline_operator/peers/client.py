@@ -1,4 +1,8 @@
-"""A replica's end of ``Peers.Report``: finds the writer, reports to it, and follows it when it changes."""
+"""A replica's end of ``Peers.Report``: reports to the writer, and follows it when it changes.
+
+Where nobody can say who writes, it reports to all replicas that it knows: the one that writes is among them, and the
+others take it for what it may be worth to them later.
+"""
 
 import asyncio
 import contextlib
@@ -28,13 +32,23 @@ _REST: Final = 10
 _BACKOFF_SECONDS: Final = 0.25
 _MAX_BACKOFF_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 10.0
+_GOODBYE_SECONDS: Final = 1.0
+
+REFRESH_SECONDS: Final = 30.0
+"""So often there is a report although there is no news: its answer says who the other replicas are."""
+
+UNREACHABLE_SECONDS: Final = 20.0
+"""Whoever cannot be reported to for so long is in trouble, or we are; a killed writer has a successor by then."""
+
+_MAX_ADDRESS: Final = 512
+_MAX_PEERS: Final = 16
 
 _Call: TypeAlias = "aio.StreamStreamCall[pb.PeerReport, pb.PeerAck]"
 
 SERVER_NAME: Final = "trunkline-operator"
-"""Whom a replica's certificate is for, whatever address it is reached at."""
+"""Whom a replica's certificate is for unless told otherwise, whatever address it is reached at."""
 
-OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
+OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.max_receive_message_length", table.MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", table.MAX_MESSAGE_BYTES),
     # As the gateways': a writer that vanished without a word is noticed within 15 seconds.
@@ -45,25 +59,42 @@ OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_http_proxy", 0),
     ("grpc.enable_retries", 0),
-    ("grpc.ssl_target_name_override", SERVER_NAME),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """Whom to trust and who we are; both files are read at each connect."""
+    """Whom to trust and who we are; both files are read at each connect.
+
+    Attributes:
+        server_name: Must be among the names of a replica's certificate.
+    """
 
     ca_file: Path
     token_file: Path | None
+    server_name: str = SERVER_NAME
+
+    def read(self) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+        """The bundle, and the metadata.
+
+        Raises:
+            OSError: One of the files cannot be read; the message says which.
+        """
+        try:
+            roots = self.ca_file.read_bytes()
+        except OSError as error:
+            raise OSError(f"cannot read the CA file {self.ca_file}: {error.strerror}") from None
+        if self.token_file is None:
+            return roots, ()
+        try:
+            token = self.token_file.read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            raise OSError(f"cannot read the token file {self.token_file}") from None
+        return roots, (("authorization", f"Bearer {token}"),)
 
 
 class PeerClient:
-    """Reports to whoever `to` names, until told otherwise.
-
-    Attributes:
-        connected: Whether the writer has acknowledged a report of the stream that is open now.
-        last_error: Why there is no stream, in words.
-    """
+    """Reports to those whom `to` names, until told otherwise."""
 
     def __init__(
         self,
@@ -71,6 +102,10 @@ class PeerClient:
         identity: str,
         credentials: Credentials,
         ended: Callable[[], None] = lambda: None,
+        *,
+        address: str = "",
+        tell: Callable[[str, str], None] = lambda topic, sentence: None,
+        told: Callable[[Iterable[str]], None] = lambda addresses: None,
     ) -> None:
         """Make one; `run` starts it.
 
@@ -79,85 +114,169 @@ class PeerClient:
             identity: Who reports.
             credentials: For the writer.
             ended: Called when a stream to the writer has ended: it may be leaving.
+            address: Where others report to this replica; empty: nowhere.
+            tell: Told who cannot be reported to; `problems.Problems.tell`.
+            told: Gets the addresses of the other replicas that the writer knows.
         """
+        self.fleet = fleet
+        self.identity = identity
+        self.address = address
+        self.credentials = credentials
+        self.ended = ended
+        self.told = told
+        self._tell = tell
+        self._addresses: tuple[str, ...] = ()
+        self._searching = False
+        self._moved = asyncio.Event()
+        self._links: dict[str, tuple[_Link, asyncio.Task[None]]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def connected(self) -> bool:
+        """Whether somebody has acknowledged a report of a stream that is open now."""
+        return any(link.connected for link, _ in self._links.values())
+
+    @property
+    def last_error(self) -> str:
+        """Why there is no stream, in words."""
+        return "; ".join(link.last_error for link, _ in self._links.values() if link.last_error)
+
+    def to(self, *addresses: str, searching: bool = False) -> None:
+        """Report to each ``HOST:PORT``; none: to nobody.
+
+        Args:
+            addresses: Where; empty ones are left out.
+            searching: Nobody knows which of them writes: those who do not answer are no trouble.
+        """
+        self._addresses = tuple(dict.fromkeys(address for address in addresses if address))
+        self._searching = searching
+        self._moved.set()
+
+    def changed(self, names: Iterable[Name] = (), upstreams: Iterable[str] = ()) -> None:
+        """The fleet has notified."""
+        for link, _ in self._links.values():
+            link.changed(names, upstreams)
+
+    async def run(self) -> None:
+        """Work until cancelled; then say goodbye."""
+        try:
+            while True:
+                self._moved.clear()
+                self._reconcile()
+                await self._moved.wait()
+        finally:
+            self._addresses = ()
+            self._reconcile()
+            if self._closing:
+                await asyncio.wait(self._closing, timeout=2 * _GOODBYE_SECONDS)
+
+    def tell(self, address: str, sentence: str) -> None:
+        """Say what is wrong with ``address``; an empty sentence: nothing."""
+        self._tell(f"peer {address}", "" if self._searching else sentence)
+
+    def _reconcile(self) -> None:
+        for address in [each for each in self._links if each not in self._addresses]:
+            link, task = self._links.pop(address)
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+            self._tell(f"peer {address}", "")
+            if link.connected:
+                link.close()
+                asyncio.get_running_loop().call_later(_GOODBYE_SECONDS, task.cancel)
+            else:
+                task.cancel()
+        for address in self._addresses:
+            if address not in self._links:
+                link = _Link(self, address)
+                self._links[address] = link, asyncio.ensure_future(link.run())
+
+
+class _Link:
+    """Keeps a stream to one replica up; see `PeerClient`."""
+
+    def __init__(self, client: PeerClient, address: str) -> None:
         self.connected = False
         self.last_error = ""
-        self._fleet = fleet
-        self._identity = identity
-        self._credentials = credentials
-        self._ended = ended
-        self._address = ""
-        self._moved = asyncio.Event()
+        self._client = client
+        self._address = address
         self._news = asyncio.Event()
         self._outgoing: Outgoing | None = None
         self._attempt = 0
+        self._closing = asyncio.Event()
+        self._lost_at = asyncio.get_running_loop().time()
 
-    def to(self, address: str) -> None:
-        """Report to ``HOST:PORT``; empty: to nobody."""
-        if address != self._address:
-            self._address = address
-            self._attempt = 0
-            self._moved.set()
-
-    def changed(self, names: Iterable[Name] = (), upstreams: Iterable[str] = ()) -> None:
+    def changed(self, names: Iterable[Name], upstreams: Iterable[str]) -> None:
         """The fleet has notified."""
         if self._outgoing is not None:
             self._outgoing.changed(names, upstreams)
             self._news.set()
 
-    async def run(self) -> None:
-        """Work until cancelled."""
-        while True:
-            self._moved.clear()
-            moved = asyncio.ensure_future(self._moved.wait())
-            stream = asyncio.ensure_future(self._follow(self._address)) if self._address else moved
-            try:
-                await asyncio.wait({moved, stream}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in (moved, stream):
-                    task.cancel()
-                await asyncio.gather(moved, stream, return_exceptions=True)
+    def close(self) -> None:
+        """Say goodbye and end `run`."""
+        self._closing.set()
+        self._news.set()
 
-    async def _follow(self, address: str) -> None:
-        """Keep a stream to one writer up."""
-        while True:
+    async def run(self) -> None:
+        """Work until cancelled or closed."""
+        loop = asyncio.get_running_loop()
+        while not self._closing.is_set():
+            was_connected, why = False, ""
             try:
-                await self._stream(address)
-                why = "the writer has ended the stream"
+                await self._stream()
             except aio.AioRpcError as error:
                 why = f"{error.code().name}: {(error.details() or '')[:300]}"
                 if error.code() in (StatusCode.UNAUTHENTICATED, StatusCode.PERMISSION_DENIED):
                     self._attempt = max(self._attempt, 4)
-            except (OSError, TimeoutError, asyncio.InvalidStateError) as error:
+            except TimeoutError:
+                why = f"no answer in {_ANSWER_SECONDS:.0f} s"
+            except (OSError, asyncio.InvalidStateError) as error:
                 why = str(error) or type(error).__name__
+            except Exception as error:  # noqa: BLE001 - one replica that cannot be told must not end the rest
+                why = type(error).__name__
+                _LOG.exception("A report could not be made")
             finally:
-                self.connected, self._outgoing = False, None
+                was_connected, self.connected, self._outgoing = self.connected, False, None
+            if self._closing.is_set():
+                return
             if why != self.last_error:
-                _LOG.info("No stream to the writing replica: %s", why, extra=fields(writer=address))
+                _LOG.info("No stream to the writing replica: %s", why, extra=fields(writer=self._address))
             self.last_error = why
-            self._ended()
+            if was_connected:
+                self._lost_at = loop.time()
+                self._client.ended()
+            elif loop.time() - self._lost_at >= UNREACHABLE_SECONDS:
+                self._client.tell(
+                    self._address,
+                    f"cannot report to the writing replica at {self._address}, so that statuses do not speak of the "
+                    f"gateways here: {why}; operators have to reach each other at that port (NetworkPolicy)",
+                )
             ceiling = min(_MAX_BACKOFF_SECONDS, _BACKOFF_SECONDS * 2 ** min(self._attempt, 10))
             self._attempt += 1
             await asyncio.sleep(random.uniform(0, ceiling))  # noqa: S311 - spreads load
 
-    async def _stream(self, address: str) -> None:
-        roots, metadata = await asyncio.to_thread(self._read_credentials)
-        channel = aio.secure_channel(address, ssl_channel_credentials(roots), options=OPTIONS)
+    async def _stream(self) -> None:
+        client = self._client
+        roots, metadata = await asyncio.to_thread(client.credentials.read)
+        options = (*OPTIONS, ("grpc.ssl_target_name_override", client.credentials.server_name))
+        channel = aio.secure_channel(self._address, ssl_channel_credentials(roots), options=options)
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(channel)
             call = PeersStub(channel).Report(metadata=metadata)
             stack.callback(call.cancel)
-            self._outgoing = outgoing = Outgoing(self._fleet, self._identity)
-            while True:
+            self._outgoing = outgoing = Outgoing(client.fleet, client.identity, client.address)
+            refresh = False
+            while not self._closing.is_set():
                 self._news.clear()
-                begun = self._fleet.now
-                parts = outgoing.next()
-                took = self._fleet.now - begun
+                begun = client.fleet.now
+                parts = outgoing.next(always=refresh)
+                took = client.fleet.now - begun
                 if parts:
                     await self._exchange(call, parts)
                     await asyncio.sleep(max(COALESCE_SECONDS, _REST * took))
-                if not self._news.is_set():
-                    await self._until_news(call)
+                refresh = False
+                if not self._news.is_set() and not self._closing.is_set():
+                    refresh = not await self._until_news(call)
+            await self._exchange(call, [outgoing.goodbye()])
 
     async def _exchange(self, call: _Call, parts: list[pb.PeerReport]) -> None:
         """Send a report and wait for its acknowledgement."""
@@ -173,37 +292,21 @@ class PeerClient:
         self._attempt = 0
         if not self.connected:
             self.connected, self.last_error = True, ""
-            _LOG.info("Reporting to the writing replica")
+            self._client.tell(self._address, "")
+            _LOG.info("Reporting to the writing replica", extra=fields(writer=self._address))
+        self._client.told([each for each in answer.peers[:_MAX_PEERS] if len(each) <= _MAX_ADDRESS])
 
-    async def _until_news(self, call: _Call) -> None:
-        """Return when there is something to say; raise when the stream has ended meanwhile."""
+    async def _until_news(self, call: _Call) -> bool:
+        """Return when there is something to say, or, with False, after a while; raise when the stream has ended."""
         over = asyncio.Event()
         call.add_done_callback(lambda _: over.set())
         news = asyncio.ensure_future(self._news.wait())
         end = asyncio.ensure_future(over.wait())
         try:
-            await asyncio.wait({news, end}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({news, end}, timeout=REFRESH_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         finally:
             news.cancel()
             end.cancel()
         if over.is_set():
             raise OSError(f"{(await call.code()).name}: {(await call.details() or '')[:300]}")
-
-    def _read_credentials(self) -> tuple[bytes, tuple[tuple[str, str], ...]]:
-        """The bundle, and the metadata.
-
-        Raises:
-            OSError: One of the files cannot be read; the message says which.
-        """
-        given = self._credentials
-        try:
-            roots = given.ca_file.read_bytes()
-        except OSError as error:
-            raise OSError(f"cannot read the CA file {given.ca_file}: {error.strerror}") from None
-        if given.token_file is None:
-            return roots, ()
-        try:
-            token = given.token_file.read_text(encoding="ascii").strip()
-        except (OSError, ValueError):
-            raise OSError(f"cannot read the token file {given.token_file}") from None
-        return roots, (("authorization", f"Bearer {token}"),)
+        return self._news.is_set()

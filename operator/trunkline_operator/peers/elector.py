@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from trunkline_operator import kube
-from trunkline_operator.peers.lease import Candidate, Claim, Record
+from trunkline_operator.peers.lease import DEADLINE_SECONDS, RELEASED_SECONDS, Candidate, Claim, Record
 from trunkline_protocol.logs import fields
 
 _LOG: Final = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ class Standing:
         address: Where the holder's peers reach it; empty where it does not say.
         succeeded: It holds the Lease, and somebody else did before.
         term: The Lease's count of holders; the same as before where a holder comes back that nobody has followed.
+        sure: The Lease could be read a short while ago; otherwise ``holder`` is who it was.
     """
 
     writes: bool = False
@@ -52,6 +53,7 @@ class Standing:
     address: str = ""
     succeeded: bool = False
     term: int = 0
+    sure: bool = True
 
 
 class Elector:
@@ -69,6 +71,7 @@ class Elector:
         candidate: Candidate,
         changed: Callable[[Standing], None] = lambda standing: None,
         *,
+        tell: Callable[[str, str], None] = lambda topic, sentence: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Make one; `run` starts it.
@@ -78,6 +81,7 @@ class Elector:
             lease: Namespace and name.
             candidate: Its clock is that of the running loop.
             changed: Told each new `standing`; must not block.
+            tell: Told what is in the way; `problems.Problems.tell`.
             clock: For the times in the Lease, which only people read.
         """
         self.standing = Standing()
@@ -86,12 +90,13 @@ class Elector:
         self._namespace, self._name = lease
         self._candidate = candidate
         self._changed = changed
+        self._tell_problem = tell
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._body: dict[str, Any] = {}
         self._wake = asyncio.Event()
         self._expiry: asyncio.TimerHandle | None = None
-        self._failing = False
+        self._answered_at = self._loop.time()
         self._leaving = False
 
     @property
@@ -103,6 +108,10 @@ class Elector:
     def lease(self) -> str:
         """``NAMESPACE/NAME``."""
         return f"{self._namespace}/{self._name}"
+
+    @property
+    def _topic(self) -> str:
+        return f"lease {self.lease}"
 
     def holds(self) -> bool:
         """Whether to write, to be asked right before each write: a process that was stopped has not seen its timers."""
@@ -128,26 +137,41 @@ class Elector:
 
     async def _step(self) -> float:
         """Look, and write if it is our turn; the seconds until the next step."""
-        candidate = self._candidate
+        candidate, begun = self._candidate, self._loop.time()
         try:
-            claim = candidate.claim(self._loop.time()) if self._knows_itself() else None
-            if claim is None:
+            claim = candidate.claim(begun) if self._knows_itself() else None
+            # Whoever finds the Lease changed under it looks at once, for it may have to stop, or to put it right.
+            if claim is None or not await self._written(claim):
                 candidate.observed(await self._read(), self._loop.time())
                 claim = candidate.claim(self._loop.time())
-            if claim is not None:
-                await self._write(claim)
+                if claim is not None and not await self._written(claim):
+                    self._tell()
+                    return _FAILED_SECONDS
         except (kube.ApiError, kube.UnavailableError) as error:
-            self._body = {}  # somebody else has written, or our own write came through unseen: look first
-            conflict = isinstance(error, kube.ApiError) and error.status == 409
-            if not conflict:
-                self._failed(error)
+            self._body = {}  # our own write may have come through unseen: look first
+            self._failed(error)
             self._tell()
             return _FAILED_SECONDS
-        if self._failing:
-            self._failing = False
-            _LOG.info("The Lease %s can be used again", self.lease)
+        self._answered_at = begun
+        self._tell_problem(self._topic, "")
         self._tell()
         return RENEW_SECONDS if self.standing.writes else RETRY_SECONDS
+
+    async def _written(self, claim: Claim) -> bool:
+        """Write; False: somebody else has changed the Lease, or taken it away.
+
+        Raises:
+            kube.ApiError, kube.UnavailableError: it cannot be written.
+        """
+        try:
+            await self._write(claim)
+        except kube.ApiError as error:
+            if error.status != 409 and not (error.status == 404 and claim.record.revision):
+                raise
+            self._body = {}
+            self._candidate.refused()
+            return False
+        return True
 
     def _knows_itself(self) -> bool:
         """Whether we were the last to write it, as far as we know."""
@@ -165,8 +189,16 @@ class Elector:
             self._expiry = self._loop.call_at(candidate.valid_until, self._tell)
         # A holder that could not renew in time does not know any more who holds it.
         holder = "" if record.holder == self.identity and not writes else record.holder
-        address = record.address if holder else ""
-        now = Standing(writes, holder, address, writes and candidate.succeeded, record.transitions)
+        # One that has lost its holder by accident is put right by it; meanwhile it is reported to as before.
+        address = record.address if holder else "" if record.released else self.standing.address
+        now = Standing(
+            writes,
+            holder,
+            address,
+            writes and candidate.succeeded,
+            record.transitions,
+            writes or self._loop.time() < self._answered_at + DEADLINE_SECONDS,
+        )
         before, self.standing = self.standing, now
         if now == before:
             return
@@ -179,20 +211,23 @@ class Elector:
             _LOG.info("This replica gives the Lease back", extra=about)
         elif before.writes and not now.writes:
             _LOG.warning("This replica has lost the Lease and writes nothing any more", extra=about)
+        elif before.sure and not now.sure:
+            _LOG.info("Who writes is not known any more; this replica reports to all that it knows", extra=about)
         elif holder and holder != before.holder:
             _LOG.info("Another replica writes statuses and Events", extra=about)
         self._changed(now)
 
     def _failed(self, error: kube.ApiError | kube.UnavailableError) -> None:
-        if self._failing:
+        """Say so once: at once what does not pass by itself, and otherwise when it has lasted."""
+        refused = isinstance(error, kube.ApiError) and error.status < 500
+        if not refused and self._loop.time() < self._answered_at + DEADLINE_SECONDS:
             return
-        self._failing = True
         rights = isinstance(error, kube.ApiError) and error.status == 403
-        _LOG.warning(
-            "Cannot use the Lease %s, without which no status is written%s: %s",
-            self.lease,
-            " (the operator's ServiceAccount may not get, create and update it)" if rights else "",
-            error,
+        hint = " (the operator's ServiceAccount may not get, create and update it)" if rights else ""
+        # What the API server says may differ each time; the sentence is the same.
+        why = str(error) if refused else "the API server does not answer; gateways are served what was last seen"
+        self._tell_problem(
+            self._topic, f"cannot use the Lease {self.lease}, without which no status is written{hint}: {why}"
         )
 
     # ---- the object -------------------------------------------------------------------------------------------------
@@ -240,7 +275,7 @@ class Elector:
         spec = dict(self._body.get("spec") or {})
         spec |= {
             "holderIdentity": record.holder or None,
-            "leaseDurationSeconds": int(record.duration_seconds) if record.holder else 1,
+            "leaseDurationSeconds": int(record.duration_seconds if record.holder else RELEASED_SECONDS),
             "leaseTransitions": record.transitions,
             "renewTime": now,
         }

@@ -31,9 +31,10 @@ class _Said:
 class Outgoing:
     """The reports of one stream. Belongs to the fleet's thread."""
 
-    def __init__(self, fleet: Fleet, identity: str) -> None:
+    def __init__(self, fleet: Fleet, identity: str, address: str = "") -> None:
         self._fleet = fleet
         self._identity = identity
+        self._address = address
         self._ids: dict[Name, int] = {}
         self._versions: dict[Name, tuple[bytes, bool]] = {}
         self._gateways: dict[str, _Said] = {}
@@ -47,17 +48,26 @@ class Outgoing:
         self._names.update(names)
         self._upstreams.update(upstreams)
 
-    def next(self) -> list[pb.PeerReport]:
-        """The parts of the next report, to be sent and acknowledged before `next` is called again; empty: no news."""
+    def next(self, *, always: bool = False) -> list[pb.PeerReport]:
+        """The parts of the next report, to be sent and acknowledged before `next` is called again; empty: no news.
+
+        Args:
+            always: Make a report even if there is no news.
+        """
         parts = _Parts()
         self._add_gateways(parts)
         self._add_table(parts)
         self._add_keys(parts)
         first = self._nonce == 0
-        if not (first or parts.filled):
+        if not (first or parts.filled or always):
             return []
         self._nonce += 1
-        return parts.finish(self._nonce, self._identity)
+        return parts.finish(self._nonce, self._identity, self._address)
+
+    def goodbye(self) -> pb.PeerReport:
+        """The last report of the stream."""
+        self._nonce += 1
+        return pb.PeerReport(nonce=self._nonce, peer=self._identity, leaving=True)
 
     def _add_table(self, parts: "_Parts") -> None:
         """Names that changed, and those that gateways were said to lack for the first time."""
@@ -154,7 +164,8 @@ class _Parts:
         self._size += size
         return self._parts[-1]
 
-    def finish(self, nonce: int, identity: str) -> list[pb.PeerReport]:
+    def finish(self, nonce: int, identity: str, address: str) -> list[pb.PeerReport]:
+        self._parts[0].address = address
         for part in self._parts:
             part.nonce, part.peer, part.more = nonce, identity, part is not self._parts[-1]
         return self._parts

@@ -10,8 +10,10 @@ from typing import Final
 import grpc
 from grpc import aio
 
-from trunkline_operator.peers.whole import Peer, TooLargeError, WholeFleet
+from trunkline_operator.peers.bounds import MAX_BYTES, MAX_PARTS, MalformedError, TooLargeError, check
+from trunkline_operator.peers.whole import Peer, WholeFleet
 from trunkline_operator.publish.authenticate import Authenticator, RefusedError
+from trunkline_operator.publish.refusals import Refusals
 from trunkline_operator.publish.server import AGE_SECONDS
 from trunkline_protocol.logs import fields
 from trunkline_protocol.v1 import routing_pb2 as pb
@@ -22,8 +24,10 @@ _LOG: Final = logging.getLogger(__name__)
 _FIRST_SECONDS: Final = 10.0
 _BEFORE_EXPIRY_SECONDS: Final = 30.0
 _AGE_SPREAD: Final = 0.1
-_MAX_IDENTITY: Final = 256
-_MAX_PARTS: Final = 200
+_MAX_PEERS: Final = 16
+
+PART_SECONDS: Final = 30.0
+"""Between two parts of one report."""
 
 
 class PeersServicer(routing_pb2_grpc.PeersServicer):
@@ -43,6 +47,7 @@ class PeersServicer(routing_pb2_grpc.PeersServicer):
     ) -> None:
         """Make one; ``clock`` gives Unix seconds, for the expiry of tokens."""
         self.refused: dict[str, int] = {}
+        self._refusals = Refusals(_LOG, "a replica", self.refused)
         self._whole = whole
         self._authenticator = authenticator
         self._clock = clock
@@ -64,6 +69,7 @@ class PeersServicer(routing_pb2_grpc.PeersServicer):
         """Listen to one replica."""
         ended = asyncio.Event()
         peer: Peer | None = None
+        goodbye = False
         try:
             lifetime = await self._admit(context)
             reports = aiter(request_iterator)  # not before: gRPC's iterator wants to be used once it was asked for
@@ -74,18 +80,20 @@ class PeersServicer(routing_pb2_grpc.PeersServicer):
                 while (parts := await self._next(reports, ended, _FIRST_SECONDS if peer is None else None)) is not None:
                     if peer is None:
                         peer = self._connect(parts[0], ended)
+                    if goodbye := parts[-1].leaving:
+                        yield pb.PeerAck(nonce=parts[-1].nonce)
+                        break
                     self._whole.report(peer, parts)
-                    yield pb.PeerAck(nonce=parts[-1].nonce)
+                    others = [each for each in self._whole.addresses if each != peer.address]
+                    yield pb.PeerAck(nonce=parts[-1].nonce, peers=others[:_MAX_PEERS])
             finally:
                 timer.cancel()
                 self._streams.discard(ended)
                 if peer is not None:
-                    self._whole.disconnect(peer)
+                    self._whole.disconnect(peer, goodbye=goodbye)
                     _LOG.info("A replica has ceased to report", extra=fields(peer=peer.identity))
         except RefusedError as refused:
-            code = refused.code.name
-            self.refused[code] = self.refused.get(code, 0) + 1
-            _LOG.warning("Refused a replica: %s", refused.message, extra=fields(code=code, peer=context.peer()))
+            self._refusals.refused(refused, context.peer())
             await context.abort(refused.code, refused.message)
         except TooLargeError as error:
             _LOG.warning("A replica reports too much: %s", error)
@@ -106,24 +114,24 @@ class PeersServicer(routing_pb2_grpc.PeersServicer):
         return max(0.0, min(lifetime, identity.expires - self._clock() - _BEFORE_EXPIRY_SECONDS))
 
     def _connect(self, first: pb.PeerReport, ended: asyncio.Event) -> Peer:
-        if not 0 < len(first.peer) <= _MAX_IDENTITY:
-            raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, "the replica does not say who it is")
         _LOG.info("A replica reports", extra=fields(peer=first.peer))
-        return self._whole.connect(first.peer, ended.set)
+        return self._whole.connect(first.peer, ended.set, first.address)
 
     async def _next(
         self, reports: AsyncIterator[pb.PeerReport], ended: asyncio.Event, seconds: float | None
     ) -> list[pb.PeerReport] | None:
         """The parts of the next report; None: the stream is over."""
         parts: list[pb.PeerReport] = []
+        size = 0
         over = asyncio.ensure_future(ended.wait())
         try:
             while not parts or parts[-1].more:
-                if len(parts) >= _MAX_PARTS:
-                    raise TooLargeError(f"more than {_MAX_PARTS} parts")
+                if len(parts) >= MAX_PARTS:
+                    raise TooLargeError(f"more than {MAX_PARTS} parts")
                 message = asyncio.ensure_future(_received(reports))
                 try:
-                    await asyncio.wait({message, over}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+                    patience = PART_SECONDS if parts else seconds
+                    await asyncio.wait({message, over}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
                     if not message.done() and not over.done():
                         raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, "the replica said nothing")
                 finally:
@@ -133,6 +141,13 @@ class PeersServicer(routing_pb2_grpc.PeersServicer):
                             await message
                 if over.done() or message.cancelled() or (said := message.result()) is None:
                     return None
+                size += said.ByteSize()
+                if size > MAX_BYTES:
+                    raise TooLargeError(f"more than {MAX_BYTES} bytes")
+                try:
+                    check(said)
+                except MalformedError as error:
+                    raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
                 parts.append(said)
         finally:
             over.cancel()

@@ -3,27 +3,35 @@
 A peer's gateway serves a name as the writer's table has it when it is not behind with it at its peer *and* the peer's
 version of that name is the writer's own: a peer that lags cannot make a status say what is not so. A gateway that
 moves from one replica to another is seen at both for a moment; its newest connection that counts is the one that does.
+
+A peer that says goodbye takes its gateways with it. One that is cut off, or killed, does not: they may well serve on,
+so for a while they count as they were last known, and are behind with whatever changes.
 """
 
+import logging
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from trunkline_operator.peers.bounds import MAX_GATEWAYS, MAX_KEYS, MAX_NAMES, TooLargeError
 from trunkline_operator.publish.fleet import Connection, Fleet, Programmed, Scheduler, Timer, badness
 from trunkline_operator.publish.publisher import Publisher
+from trunkline_protocol.logs import fields
 from trunkline_protocol.table import Name
 from trunkline_protocol.v1 import routing_pb2 as pb
+
+_LOG: Final = logging.getLogger(__name__)
 
 LINGER_SECONDS: Final = 3.0
 """For how long the gateways of a peer whose stream has ended still count: it, or they, are back within a moment."""
 
-MAX_NAMES: Final = 500_000
-MAX_GATEWAYS: Final = 10_000
-_MAX_KEYS: Final = 256
+MISSING_SECONDS: Final = 120.0
+"""The same where it has not said goodbye, for those gateways that have not been seen elsewhere since."""
 
+TOLD_SECONDS: Final = 20.0
+"""When it is said that such a peer is missing: those of one that was killed are elsewhere by then."""
 
-class TooLargeError(Exception):
-    """A report says more than any replica could have."""
+_NAMED: Final = 5
 
 
 @dataclass(slots=True)
@@ -41,8 +49,9 @@ class PeerGateway:
 class Peer:
     """What one replica has said, on one stream."""
 
-    def __init__(self, identity: str, now: float, replace: Callable[[], None]) -> None:
+    def __init__(self, identity: str, now: float, replace: Callable[[], None], address: str) -> None:
         self.identity = identity
+        self.address = address
         self.since = now
         self.seen = now
         self.replace = replace
@@ -116,12 +125,22 @@ class WholeFleet:
         scheduler: Scheduler,
         notify: Callable[[frozenset[Name]], None] = lambda names: None,
         keys_changed: Callable[[frozenset[str]], None] = lambda upstreams: None,
+        tell: Callable[[str, str], None] = lambda topic, sentence: None,
     ) -> None:
-        """Make one without peers; ``notify`` and ``keys_changed`` as those of `Fleet`, for what peers say."""
+        """Make one without peers.
+
+        Args:
+            fleet: This replica's gateways.
+            scheduler: The fleet's.
+            notify: As that of `Fleet`, for what peers say.
+            keys_changed: The same.
+            tell: Told which peers are missing; `problems.Problems.tell`.
+        """
         self._fleet = fleet
         self._scheduler = scheduler
         self._notify = notify
         self._keys_changed = keys_changed
+        self._tell = tell
         self._peers: dict[str, Peer] = {}
         self._sequence = 0
         self._resolved_for = (-1, -1)
@@ -138,16 +157,27 @@ class WholeFleet:
         """Those with an open stream."""
         return [peer for peer in self._peers.values() if peer.leaving is None]
 
+    @property
+    def missing(self) -> Collection[Peer]:
+        """Those whose stream has ended, and whose gateways count for a while."""
+        return [peer for peer in self._peers.values() if peer.leaving is not None]
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where peers are reported to; those that are missing included."""
+        return list(dict.fromkeys(peer.address for peer in self._peers.values() if peer.address))
+
     # ---- what peers do ----------------------------------------------------------------------------------------------
 
-    def connect(self, identity: str, replace: Callable[[], None]) -> Peer:
+    def connect(self, identity: str, replace: Callable[[], None], address: str = "") -> Peer:
         """A peer has begun to report; nothing that it said on an older stream counts once it has said something new.
 
         Args:
             identity: Of the replica.
             replace: Called when a newer stream of the same replica has come.
+            address: Where it is reported to.
         """
-        return Peer(identity, self._scheduler.time(), replace)
+        return Peer(identity, self._scheduler.time(), replace, address)
 
     def report(self, peer: Peer, parts: Iterable[pb.PeerReport]) -> None:
         """A complete report.
@@ -176,7 +206,7 @@ class WholeFleet:
                 names |= peer.take_gateway(said, now)
             for keys in part.keys:
                 upstreams.add(keys.upstream)
-                peer.keys[keys.upstream] = {each.key: each for each in keys.keys[:_MAX_KEYS]}
+                peer.keys[keys.upstream] = {each.key: each for each in keys.keys[:MAX_KEYS]}
         if first:
             # A report in the place of an older one of the same replica: what was said then and is not said now is over.
             names = set()
@@ -186,6 +216,7 @@ class WholeFleet:
                 upstreams |= before.keys.keys()
                 if before.leaving is not None:
                     before.leaving.cancel()
+                    self._tell(f"missing {peer.identity}", "")
                 else:
                     before.replace()
             names |= {name for gateway in peer.gateways.values() for name in gateway.lacks}
@@ -194,12 +225,46 @@ class WholeFleet:
             names |= peer.differing(self.publisher)
         self._changed(names, upstreams, counted)
 
-    def disconnect(self, peer: Peer) -> None:
-        """Its stream has ended."""
+    def disconnect(self, peer: Peer, *, goodbye: bool = False) -> None:
+        """Its stream has ended; ``goodbye``: it said so, and its gateways are to be found elsewhere."""
         if self._peers.get(peer.identity) is peer and peer.leaving is None:
-            peer.leaving = self._scheduler.call_later(LINGER_SECONDS, lambda: self._forget(peer))
+            then = self._forget if goodbye else self._miss
+            peer.leaving = self._scheduler.call_later(LINGER_SECONDS, lambda: then(peer))
+
+    def _miss(self, peer: Peer) -> None:
+        """It is not back."""
+        if self._still_counted(peer):
+            peer.leaving = self._scheduler.call_later(TOLD_SECONDS - LINGER_SECONDS, lambda: self._tell_missing(peer))
+        else:
+            self._forget(peer)
+
+    def _tell_missing(self, peer: Peer) -> None:
+        nodes = self._still_counted(peer)
+        if not nodes:
+            self._forget(peer)
+            return
+        some = ", ".join(nodes[:_NAMED]) + (f" and {len(nodes) - _NAMED} more" if len(nodes) > _NAMED else "")
+        where = f" at {peer.address}" if peer.address else ""
+        self._tell(
+            f"missing {peer.identity}",
+            f"the replica {peer.identity}{where} does not report any more and has not said goodbye; what its gateways "
+            f"serve is not known ({some}); operators have to reach each other at that port (NetworkPolicy)",
+        )
+
+        def forget() -> None:
+            gone = fields(peer=peer.identity, gateways=len(self._still_counted(peer)))
+            _LOG.warning("The gateways of a replica that has not come back do not count any more", extra=gone)
+            self._forget(peer)
+
+        peer.leaving = self._scheduler.call_later(MISSING_SECONDS - TOLD_SECONDS, forget)
+
+    def _still_counted(self, peer: Peer) -> list[str]:
+        """Its gateways that have not been seen elsewhere since."""
+        self._resolve()
+        return sorted(gateway.node for each, counted in self._counted if each is peer for gateway in counted)
 
     def _forget(self, peer: Peer) -> None:
+        self._tell(f"missing {peer.identity}", "")
         counted = self._all_counted()
         del self._peers[peer.identity]
         names = {name for gateway in peer.gateways.values() for name in gateway.lacks}
@@ -276,6 +341,10 @@ class WholeFleet:
         counted: dict[str, list[PeerGateway]] = {}
         for node, candidates in seen.items():
             chosen = _chosen(own.get(node), candidates)
+            for peer, gateway in candidates:
+                if peer.leaving is not None and (chosen is None or chosen[1] is not gateway):
+                    # It has been seen elsewhere since; when it goes there, it is not back here.
+                    del peer.gateways[node]
             if chosen is None and node in own:
                 continue
             elsewhere.add(node)

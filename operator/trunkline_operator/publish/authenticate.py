@@ -2,9 +2,15 @@
 
 A gateway sends a projected token with audience ``trunkline``. The API server judges it (TokenReview); while that cannot
 be reached, the token is checked here against the API server's public keys, as last fetched. No token is ever logged.
+
+Whoever reaches the port can make tokens up, and each review costs the API server a request. So what cannot be right is
+refused here: another audience, another account, a signature that is not of the key it names. What may be right is
+reviewed, in two lanes (`reviews`): tokens that the API server has signed as far as we can tell, and all others, of
+which there are only so many a second.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from collections import OrderedDict
@@ -14,6 +20,8 @@ from typing import Any, Final, Protocol
 
 import grpc
 import jwt
+
+from trunkline_operator.publish.reviews import Lane, TooManyError
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -25,7 +33,13 @@ _MAX_TOKEN: Final = 16 << 10
 _KEYS_SECONDS: Final = 3600.0
 _KEYS_RETRY_SECONDS: Final = 30.0
 _LEEWAY_SECONDS: Final = 30.0
-_ALGORITHMS: Final = ("RS256", "ES256")
+_END_OF_TIME: Final = 1e12
+# What an API server signs with: https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/
+_ALGORITHMS: Final = ("RS256", "ES256", "ES384", "ES512")
+_SIGNED_AT_ONCE: Final = 64
+_UNKNOWN_AT_ONCE: Final = 8
+_UNKNOWN_PER_SECOND: Final = 20.0
+_UNKNOWN_BURST: Final = 50
 
 
 class UnavailableError(Exception):
@@ -145,6 +159,10 @@ class ServiceAccountTokens:
         self._key_source = keys
         self._keys: dict[str, jwt.PyJWK] = {}
         self._issuer = issuer
+        self._want_keys = asyncio.Event()
+        self._signed = Lane(_SIGNED_AT_ONCE)
+        self._unknown = Lane(_UNKNOWN_AT_ONCE, per_second=_UNKNOWN_PER_SECOND, burst=_UNKNOWN_BURST)
+        # Of what was reviewed; what is refused without a review costs nothing, and must not push others out.
         # SHA-256 of a token → until when the verdict stands, and the verdict.
         self._cache: OrderedDict[bytes, tuple[float, Identity | RefusedError]] = OrderedDict()
 
@@ -160,13 +178,14 @@ class ServiceAccountTokens:
         digest = hashlib.sha256(token.encode()).digest()
         if (cached := self._cache.get(digest)) is not None and now < cached[0]:
             return _unwrap(cached[1])
+        expires = self._plausible(token, now)
         verdict: Identity | RefusedError
         try:
-            verdict = await self._judge(token, now)
+            verdict = await self._judge(token, expires, now)
             until = min(now + _CACHE_SECONDS, verdict.expires)
         except RefusedError as refused:
             verdict, until = refused, now + _REFUSED_SECONDS
-            if refused.code is grpc.StatusCode.UNAVAILABLE:
+            if refused.code not in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
                 raise
         self._cache[digest] = (until, verdict)
         self._cache.move_to_end(digest)
@@ -175,11 +194,16 @@ class ServiceAccountTokens:
         return _unwrap(verdict)
 
     async def refresh_keys(self) -> None:
-        """Fetch the public keys now and every hour; never returns."""
+        """Fetch the public keys now, every hour, and soon after a good token of an unknown key; never returns."""
         while self._key_source is not None:
             try:
                 self.set_keys(await self._key_source())
-                await asyncio.sleep(_KEYS_SECONDS)
+                self._want_keys.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_KEYS_SECONDS):
+                        await self._want_keys.wait()
+                # An API server may take tokens of keys that it does not publish.
+                await asyncio.sleep(_KEYS_RETRY_SECONDS)
             except UnavailableError as error:
                 _LOG.debug("Cannot fetch the API server's public keys: %s", error)
                 await asyncio.sleep(_KEYS_RETRY_SECONDS)
@@ -197,28 +221,65 @@ class ServiceAccountTokens:
         self._keys = keys or self._keys
         self._issuer = jwks.get("issuer") or self._issuer
 
-    async def _judge(self, token: str, now: float) -> Identity:
+    def _plausible(self, token: str, now: float) -> float:
+        """Refuse what no review is needed for; until when the token is good, in Unix seconds."""
         claims = _unverified(token)
         expires = _number(claims.get("exp"))
         if not expires or expires <= now:
             raise RefusedError(grpc.StatusCode.UNAUTHENTICATED, "the token has expired, or never expires")
+        audiences = claims.get("aud")
+        if audiences != AUDIENCE and not (isinstance(audiences, list) and AUDIENCE in audiences):
+            raise RefusedError(grpc.StatusCode.UNAUTHENTICATED, f"the token is not for audience {AUDIENCE}")
+        # The API server's own tokens have the user's name as their subject.
+        if claims.get("sub") != self._username:
+            raise self._another_account()
+        if self._is_signed(token) is False:
+            raise RefusedError(grpc.StatusCode.UNAUTHENTICATED, "the token is not signed by the API server")
+        return expires
+
+    async def _judge(self, token: str, expires: float, now: float) -> Identity:
+        signed = self._is_signed(token)
         try:
-            reviewed = await self._review(token)
+            async with (self._signed if signed else self._unknown).place():
+                reviewed = await self._review(token)
+        except TooManyError:
+            raise RefusedError(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, "too many unknown tokens are brought at the moment; try again"
+            ) from None
         except UnavailableError:
             reviewed = self._check_locally(token, now)
         else:
-            if reviewed.authenticated and isinstance(claims.get("iss"), str):
-                self._issuer = claims["iss"]
+            if reviewed.authenticated:
+                self._issuer = str(_unverified(token).get("iss") or self._issuer)
+                if signed is None:
+                    self._want_keys.set()
         if not reviewed.authenticated:
             raise RefusedError(grpc.StatusCode.UNAUTHENTICATED, "the token is not accepted by the API server")
         if AUDIENCE not in reviewed.audiences:
             raise RefusedError(grpc.StatusCode.UNAUTHENTICATED, f"the token is not for audience {AUDIENCE}")
         if reviewed.username != self._username:
-            raise RefusedError(
-                grpc.StatusCode.PERMISSION_DENIED,
-                f"only ServiceAccount {self._namespace}/{self._name} may {self._may}",
-            )
+            raise self._another_account()
         return Identity(reviewed.username, reviewed.pod_name, expires)
+
+    def _another_account(self) -> RefusedError:
+        return RefusedError(
+            grpc.StatusCode.PERMISSION_DENIED, f"only ServiceAccount {self._namespace}/{self._name} may {self._may}"
+        )
+
+    def _key_of(self, token: str) -> jwt.PyJWK | None:
+        return self._keys.get(str(jwt.get_unverified_header(token).get("kid")))
+
+    def _is_signed(self, token: str) -> bool | None:
+        """Whether the signature is that of the key which it names; None: we have no such key."""
+        try:
+            key = self._key_of(token)
+            if key is None:
+                return None
+            # Claims are looked at elsewhere.
+            jwt.PyJWS().decode(token, key, algorithms=[key.algorithm_name or ""])
+        except jwt.PyJWTError:
+            return False
+        return True
 
     def _check_locally(self, token: str, now: float) -> Reviewed:
         if not self._keys or not self._issuer:
@@ -226,8 +287,7 @@ class ServiceAccountTokens:
                 grpc.StatusCode.UNAVAILABLE, "the API server, which judges tokens, cannot be reached; try again"
             )
         try:
-            header = jwt.get_unverified_header(token)
-            key = self._keys.get(str(header.get("kid")))
+            key = self._key_of(token)
             if key is None:
                 raise jwt.InvalidTokenError
             # Times are compared with our own clock, below.
@@ -269,10 +329,12 @@ def _unwrap(verdict: Identity | RefusedError) -> Identity:
 def _unverified(token: str) -> Mapping[str, Any]:
     try:
         claims: Mapping[str, Any] = jwt.decode(token, options={"verify_signature": False})
-    except jwt.PyJWTError:
+    except (jwt.PyJWTError, RecursionError):  # of a JSON text that is only brackets
         raise RefusedError(grpc.StatusCode.UNAUTHENTICATED, "this is not a ServiceAccount token") from None
     return claims
 
 
 def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+    """0 for what is no point in time."""
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _END_OF_TIME
+    return float(value) if usable else 0.0  # type: ignore[arg-type]  # usable says that it is a number

@@ -20,6 +20,7 @@ from grpc import aio
 
 from trunkline_operator.publish.authenticate import Authenticator, RefusedError
 from trunkline_operator.publish.fleet import Connection, Fleet
+from trunkline_operator.publish.refusals import Refusals
 from trunkline_operator.publish.tls import Pair, ServingCertificate, TLSError
 from trunkline_protocol import table
 from trunkline_protocol.logs import fields
@@ -32,8 +33,8 @@ AGE_SECONDS: Final = 1800.0
 _AGE_SPREAD: Final = 0.1
 _GRACE_SECONDS: Final = 60.0
 _HELLO_SECONDS: Final = 10.0
-_NODE: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
-_MAX_INSTANCE: Final = 128
+NODE: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+MAX_INSTANCE: Final = 128
 
 OPTIONS: Final[Sequence[tuple[str, int]]] = (
     ("grpc.max_receive_message_length", table.MAX_MESSAGE_BYTES),
@@ -90,6 +91,7 @@ class Servicer(routing_pb2_grpc.RoutingServicer):
             age_seconds: How long a stream lives, give or take a tenth, so that replicas share the load.
         """
         self.counts = Counts()
+        self._refusals = Refusals(_LOG, "a gateway", self.counts.refused)
         self._fleet = fleet
         self._authenticator = authenticator
         self._ready = ready
@@ -107,9 +109,7 @@ class Servicer(routing_pb2_grpc.RoutingServicer):
         try:
             hello, lifetime = await self._admit(request_iterator, context)
         except RefusedError as refused:
-            code = refused.code.name
-            self.counts.refused[code] = self.counts.refused.get(code, 0) + 1
-            _LOG.warning("Refused a gateway: %s", refused.message, extra=fields(code=code, peer=context.peer()))
+            self._refusals.refused(refused, context.peer())
             await context.abort(refused.code, refused.message)
         self.counts.streams += 1
         stream = _Stream()
@@ -165,7 +165,7 @@ class Servicer(routing_pb2_grpc.RoutingServicer):
             raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, "the gateway said no hello") from None
         hello = first.hello
         node = hello.node
-        if not first.HasField("hello") or not _NODE.fullmatch(node.name) or len(node.instance) > _MAX_INSTANCE:
+        if not first.HasField("hello") or not NODE.fullmatch(node.name) or len(node.instance) > MAX_INSTANCE:
             raise RefusedError(
                 grpc.StatusCode.INVALID_ARGUMENT, "hello with a node name (letters, digits, '.', '-', '_') is needed"
             )

@@ -41,6 +41,7 @@ HEALTH_SECONDS: Final = 5.0
 
 _BATCH: Final = 50
 _LONGEST_DISPUTE_SECONDS: Final = 60.0
+_LONGEST_OVERTAKEN_SECONDS: Final = 30.0
 _LONGEST_SLEEP_SECONDS: Final = 3600.0
 
 
@@ -58,13 +59,21 @@ class Fleet(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
-    """A status that differs from what stands there."""
+    """A status that differs from what stands there.
+
+    Attributes:
+        there: What stands there.
+        revision: The object's resourceVersion when it did; 0: not known.
+        overtaken: To be called when somebody else has written the object since.
+    """
 
     ref: Ref
     uid: str
     status: Mapping[str, Any]
     there: Mapping[str, Any]
     transitions: tuple[Transition, ...]
+    revision: int = 0
+    overtaken: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
 
 
 class Sink(Protocol):
@@ -92,6 +101,9 @@ class _Track:
     sent_revision: int = 0
     disputes: int = 0
     disputed_until: float = 0.0
+    overtaken: int = 0
+    overtaken_times: int = 0
+    overtaken_until: float = 0.0
     health: Mapping[str, KeyHealth] = field(default_factory=dict)
     health_read: float = -HEALTH_SECONDS
 
@@ -185,6 +197,7 @@ class Reporter:
         """Write from now on, after a look at everything: what others wrote meanwhile counts, what we wrote does not."""
         for ref, track in self._tracks.items():
             track.sent, track.disputes, track.disputed_until = None, 0, 0.0
+            track.overtaken = 0
             self._dirty[ref] = None
         self._gateways = self._fleet.rollout((), held=False).gateways
         self._no_gateways_since = self._monotonic()
@@ -230,23 +243,51 @@ class Reporter:
         self._plan(ref, track, verdict, rollout, now, moment)
         if verdict.programs and rollout.behind and now < track.since + SETTLE_SECONDS:
             return
-        there = self._there(track, observed)
+        there, revision = self._there(track, observed)
         health = self._health(ref, track, now) if verdict.keys else {}
         subject = Subject(kind=ref.kind, generation=track.generation, status=there)
         wanted = status(subject, verdict, rollout, now=moment, waits=waits, health=health)
         if not differs(wanted, there):
             self._sink.forget(ref)
             return
-        if self._disputed(ref, track, observed, now):
+        if self._disputed(ref, track, observed, now) or self._overtaken(ref, track, revision, now):
             return
-        news = transitions(there, wanted)
-        write = Write(ref=ref, uid=observed.uid, status=wanted, there=there, transitions=news)
 
         def written(revision: int) -> None:
             track.sent, track.sent_uid, track.sent_revision = wanted, observed.uid, revision
+            track.overtaken = track.overtaken_times = 0
             self._touch(ref)  # what is wanted may have changed while it was being written
 
-        self._sink.write(write, written)
+        def overtaken() -> None:
+            if revision != track.overtaken:
+                track.overtaken, track.overtaken_times = revision, 0
+            track.overtaken_until = self._monotonic() + min(2.0**track.overtaken_times, _LONGEST_OVERTAKEN_SECONDS)
+            track.overtaken_times += 1
+            self._touch(ref)  # the watch may have shown it already
+
+        news = transitions(there, wanted)
+        self._sink.write(
+            Write(
+                ref=ref,
+                uid=observed.uid,
+                status=wanted,
+                there=there,
+                transitions=news,
+                revision=revision,
+                overtaken=overtaken,
+            ),
+            written,
+        )
+
+    def _overtaken(self, ref: Ref, track: _Track, revision: int, now: float) -> bool:
+        """Whether to wait for the watch: the API server has something newer than what we know.
+
+        Not for ever: whoever trusts a watch that shows nothing would never write again.
+        """
+        if not revision or revision != track.overtaken or now >= track.overtaken_until:
+            return False
+        self._look_at(ref, track.overtaken_until)
+        return True
 
     def _disputed(self, ref: Ref, track: _Track, observed: Observed, now: float) -> bool:
         """Whether to leave the status to somebody else for a while.
@@ -289,11 +330,11 @@ class Reporter:
                 self._look_at(ref, track.health_read + HEALTH_SECONDS)
         return track.health
 
-    def _there(self, track: _Track, observed: Observed) -> Mapping[str, Any]:
-        """What stands in the cluster: what was last seen, or what was written after that."""
+    def _there(self, track: _Track, observed: Observed) -> tuple[Mapping[str, Any], int]:
+        """What stands in the cluster, and since which revision: what was last seen, or what was written after that."""
         if track.sent is not None and track.sent_uid == observed.uid and track.sent_revision > observed.revision:
-            return track.sent
-        return observed.status
+            return track.sent, track.sent_revision
+        return observed.status, observed.revision
 
     # ---- bookkeeping ------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,8 @@
 """Writes statuses to the cluster: a merge patch of ``/status``, the latest of each object, at a bounded pace.
 
+Each rests on the revision that it was decided on, as a patch that the network has kept must not undo what another
+writer has written since: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
+
 A change shows at once; a mass change is spread. While the API server is away, the latest of each object is kept. After
 a status is written, its transitions become Events.
 """
@@ -41,7 +44,7 @@ class StatusWriter:
 
     Attributes:
         writes: Off for a replica that is not the leader: what is pending is kept.
-        outcomes: How many patches went how, by ``written``, ``gone`` and ``failed``.
+        outcomes: How many patches went how, by ``written``, ``gone``, ``conflict`` and ``failed``.
     """
 
     def __init__(self, patch: Patch, post: Post, *, writes: bool = True) -> None:
@@ -55,7 +58,7 @@ class StatusWriter:
         self._bucket = Bucket(burst=BURST)
         self._backoff = 0.0
         self._unavailable = False
-        self.outcomes = {"written": 0, "gone": 0, "failed": 0}
+        self.outcomes = {"written": 0, "gone": 0, "conflict": 0, "failed": 0}
         self._writes = writes
 
     @property
@@ -123,12 +126,18 @@ class StatusWriter:
                     return taken
 
     async def _send(self, write: Write, written: Callable[[int], None]) -> None:
-        body = {"metadata": {"uid": write.uid}, "status": merge_patch(write.status, write.there)}
+        metadata = {"uid": write.uid} | ({"resourceVersion": str(write.revision)} if write.revision else {})
+        body = {"metadata": metadata, "status": merge_patch(write.status, write.there)}
         try:
             revision = await self._patch(write.ref, body)
         except kube.ApiError as error:
-            if error.status in (404, 409):
-                self.outcomes["gone"] += 1  # deleted, or another object of that name: its own event follows
+            if error.status == 404:
+                self.outcomes["gone"] += 1  # its own event follows
+                return
+            if error.status == 409:
+                # Changed by somebody, or another object of that name: what to write then is decided anew.
+                self.outcomes["conflict"] += 1
+                write.overtaken()
                 return
             if error.status == 422:
                 # Either another object of that name, or a status that its schema refuses: repeating it helps nobody.
@@ -144,7 +153,7 @@ class StatusWriter:
                 _LOG.info("Statuses are written again")
             self._backoff, self._unavailable = 0.0, False
             if (newer := self._pending.get(write.ref)) is not None:
-                self._pending[write.ref] = (_on_top_of(write, newer[0]), newer[1])
+                self._pending[write.ref] = (_on_top_of(write, revision, newer[0]), newer[1])
             for transition in write.transitions:
                 self._post(write.ref, write.uid, transition)
             written(revision)
@@ -160,6 +169,8 @@ class StatusWriter:
         await asyncio.sleep(max(self._backoff, retry_after))
 
 
-def _on_top_of(done: Write, newer: Write) -> Write:
-    """``newer``, as a change of what has just been written."""
-    return replace(newer, there=done.status, transitions=transitions(done.status, newer.status))
+def _on_top_of(done: Write, revision: int, newer: Write) -> Write:
+    """``newer``, as a change of what has just been written, unless it was decided on something newer still."""
+    if newer.uid != done.uid or newer.revision > revision:
+        return newer
+    return replace(newer, there=done.status, transitions=transitions(done.status, newer.status), revision=revision)

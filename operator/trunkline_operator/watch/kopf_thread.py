@@ -32,6 +32,7 @@ _STOP_SECONDS: Final = 1.0
 _FIRST_BACKOFF_SECONDS: Final = 0.5
 _LAST_BACKOFF_SECONDS: Final = 30.0
 _STABLE_SECONDS: Final = 60.0
+_SAY_AGAIN_SECONDS: Final = 300.0
 _RETRY_LOG_SECONDS: Final = 10.0
 _FIRST_ERROR: Final = 400
 _FINAL: Final = frozenset({403, 404})  # kopf gives up at them
@@ -68,6 +69,7 @@ async def watch(watching: Watching, on_restart: Callable[[], None]) -> None:
     """
     _quieten()
     backoff = _FIRST_BACKOFF_SECONDS
+    said = ("", float("-inf"))
     while True:
         started = time.monotonic()
         thread = _Thread(watching, asyncio.get_running_loop())
@@ -77,7 +79,15 @@ async def watch(watching: Watching, on_restart: Callable[[], None]) -> None:
             await asyncio.shield(thread.stop())
         if time.monotonic() - started > _STABLE_SECONDS:
             backoff = _FIRST_BACKOFF_SECONDS
-        _LOG.warning("Watching stopped; it starts again", extra=fields(error=thread.error, backoff_seconds=backoff))
+        # What stays wrong, a right that is missing perhaps, is said once and then every few minutes.
+        again = thread.error == said[0] and time.monotonic() - said[1] < _SAY_AGAIN_SECONDS
+        if not again:
+            said = (thread.error, time.monotonic())
+        _LOG.log(
+            logging.DEBUG if again else logging.WARNING,
+            "Watching stopped; it starts again",
+            extra=fields(error=thread.error, backoff_seconds=backoff),
+        )
         on_restart()
         await asyncio.sleep(backoff)
         backoff = min(backoff * 2, _LAST_BACKOFF_SECONDS)

@@ -11,6 +11,7 @@ from trunkline_operator.watch.lists import KINDS, Watched
 _LOG: Final = logging.getLogger(__name__)
 
 _USER: Final = re.compile(r'User "([^"]{1,300})"')
+_NAMED: Final = 8
 _SERVICE_ACCOUNT: Final = "system:serviceaccount:"
 
 
@@ -71,11 +72,17 @@ def refusal(
 ) -> str:
     """What a request that was answered 403 lacks."""
     found = _USER.search(str(error))
-    return lacks(found[1] if found else "", verbs, resource, group, namespace, name)
+    return lacks(found[1] if found else "", verbs, resource, group, (namespace,) if namespace else (), name)
 
 
 def lacks(
-    user: str, verbs: Sequence[str], resource: str, group: str = "", namespace: str = "", name: str = "", then: str = ""
+    user: str,
+    verbs: Sequence[str],
+    resource: str,
+    group: str = "",
+    namespaces: Sequence[str] = (),
+    name: str = "",
+    then: str = "",
 ) -> str:
     """Say that ``user`` may not do something, what does not work then, and what to do.
 
@@ -84,15 +91,18 @@ def lacks(
         verbs: That it lacks.
         resource: With its subresource.
         group: Empty: the core.
-        namespace: Empty: the whole cluster.
+        namespaces: Where, of which a few are named; empty: in the whole cluster.
         name: Empty: of all objects.
         then: What does not work; empty: nothing does.
     """
-    where = f"in namespace {namespace}" if namespace else "in the whole cluster"
+    where = "in the whole cluster"
+    if namespaces:
+        where = f"in namespace{'s' * (len(namespaces) > 1)} {', '.join(namespaces[:_NAMED])}"
+        where += f" and {len(namespaces) - _NAMED} more" if len(namespaces) > _NAMED else ""
     what = f"{resource}.{group}" if group else resource
     what = f"{what} {name}" if name else what
     without = f" (without it {then})" if then else ""
-    kind = "Role" if namespace else "ClusterRole"
+    kind = "Role" if namespaces else "ClusterRole"
     return (
         f"{_who(user)} may not {', '.join(verbs)} {what} {where}{without}: "
         f"install the chart's RBAC, or bind a {kind} that allows it"

@@ -940,11 +940,17 @@ class PeerReport(_message.Message):
     LEFT_FIELD_NUMBER: _builtins.int
     KEYS_FIELD_NUMBER: _builtins.int
     MORE_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    LEAVING_FIELD_NUMBER: _builtins.int
     nonce: _builtins.int
     """the same in all parts"""
     peer: _builtins.str
     """identity of the replica, as it would stand in the Lease"""
     more: _builtins.bool
+    address: _builtins.str
+    """HOST:PORT where this replica takes reports; empty: nowhere"""
+    leaving: _builtins.bool
+    """the last of this stream: this replica ends, or reports to another one"""
     @_builtins.property
     def table(self) -> _containers.RepeatedCompositeFieldContainer[Global___PeerName]: ...
     @_builtins.property
@@ -965,10 +971,12 @@ class PeerReport(_message.Message):
         left: _abc.Iterable[_builtins.str] | None = ...,
         keys: _abc.Iterable[Global___PeerKeys] | None = ...,
         more: _builtins.bool = ...,
+        address: _builtins.str = ...,
+        leaving: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateways", b"gateways", "keys", b"keys", "left", b"left", "more", b"more", "nonce", b"nonce", "peer", b"peer", "table", b"table"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "gateways", b"gateways", "keys", b"keys", "leaving", b"leaving", "left", b"left", "more", b"more", "nonce", b"nonce", "peer", b"peer", "table", b"table"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1114,15 +1122,21 @@ class PeerAck(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NONCE_FIELD_NUMBER: _builtins.int
+    PEERS_FIELD_NUMBER: _builtins.int
     nonce: _builtins.int
+    @_builtins.property
+    def peers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where the other replicas take reports, as far as they say: whom to ask when the API server cannot be."""
+
     def __init__(
         self,
         *,
         nonce: _builtins.int = ...,
+        peers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonce", b"nonce"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonce", b"nonce", "peers", b"peers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
