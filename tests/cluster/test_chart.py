@@ -77,6 +77,8 @@ def test_the_readme_s_commands_end_with_an_answer(trunkline_images: Cluster) -> 
     )
     programs = {str(binaries.locate(name).parent) for name in ("helm", "kubectl")}
     environment = {**cluster.environment(), "PATH": ":".join([*programs, os.environ["PATH"]])}
+    # Whoever was here before has installed it; the CRDs themselves stay, as users' do.
+    cluster.helm("uninstall", "trunkline-crds", "--ignore-not-found")
     try:
         done = subprocess.run(
             ["bash", "-c", script], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=180
