@@ -148,7 +148,7 @@ async def run(given: Settings) -> None:
         readiness = Readiness(why_nothing_is_served, rights)
         pages = admin.Pages(
             why_not_ready=readiness.why_not,
-            warnings=readiness.warnings,
+            warnings=lambda: [*readiness.warnings(), *(replica.warnings() if replica is not None else ())],
             metrics=operator.metrics.render,
             gateways=operator.gateways,
             relist=sources[0].relist,

@@ -117,6 +117,12 @@ class Replica:
             single(lambda: len(self._peers()) + bool(self._client and self._client.connected)),
         )
 
+    def warnings(self) -> list[str]:
+        """What does not work, and does not make this replica unready."""
+        if self._elector.standing.sure:
+            return []
+        return ["this replica does not reach the API server: its gateways may serve what is old, or was revoked"]
+
     def page(self) -> dict[str, Any]:
         """For the debug page."""
         standing, client = self._elector.standing, self._client

@@ -241,8 +241,8 @@ class Operator:
         )
         metrics.gauge(
             "gateways_behind",
-            "Gateways that lack something of the table.",
-            single(lambda: sum(gateway.behind > 0 for gateway in self.fleet.gateways())),
+            "Gateways that lack something of the table; at the writer, those of its peers are among them.",
+            single(self._behind),
         )
         metrics.gauge(
             "table_info",
@@ -274,6 +274,9 @@ class Operator:
             key = (ref.kind, str(verdict.accepted.ok).lower())
             found[key] = found.get(key, 0) + 1
         return [Sample(count, {"kind": kind, "accepted": accepted}) for (kind, accepted), count in found.items()]
+
+    def _behind(self) -> int:
+        return self.whole.behind() + sum(gateway.behind > 0 for gateway in self.fleet.gateways())
 
     def _connected(self) -> list[Sample]:
         found = {"true": 0, "false": 0}

@@ -197,6 +197,9 @@ def test_a_peer_that_lags_counts_as_behind_although_its_gateways_serve_what_it_h
     assert pair.said(NAMES[0]) == (1, [], [])
     pair.writer.set(*routes(1))
     assert pair.said(NAMES[1]) == (1, ["gw-1"], []), "it still serves what is revoked"
+    assert pair.whole.behind() == 1
+    pair.writer.set(*routes(1, 1))
+    assert pair.whole.behind() == 0
 
 
 def test_what_is_held_and_was_never_good_at_one_of_them_is_not_missing() -> None:

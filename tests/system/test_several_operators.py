@@ -235,10 +235,14 @@ def test_a_writer_that_is_cut_off_from_the_api_server_goes_on_reporting_what_its
             assert "gw-1" in said["message"]
             assert first.is_ready(), "its gateways are served on, and new ones"
             assert not replicas(system, first)["sure"]
+            assert b"warning: this replica does not reach the API server" in first.admin("/readyz").body
+            assert second.metric("trunkline_operator_gateways_behind") == 1
             assert "annot use the Lease" in system.logs()
             to_api.thaw()
             system.wait_condition("ModelGroup", "gpt-4o", "Programmed", "True", timeout_seconds=20)
             wait_for(lambda: replicas(system, first)["sure"], 10, "the first to know again")
+            assert first.admin("/readyz").body == b"ok\n"
+            wait_for(lambda: second.metric("trunkline_operator_gateways_behind") == 0, 10, "nobody to be behind")
             back = [each for each in history.seen() if each.kind == "ModelGroup"]
             assert [observed(one) <= observed(two) for one, two in pairwise(back)] == [True] * (len(back) - 1)
 

@@ -312,6 +312,14 @@ class WholeFleet:
             tuple(sorted((*own.rejected, *rejected.items()))),
         )
 
+    def behind(self) -> int:
+        """How many of the peers' gateways lack something of the table. Compares whole tables: for a scrape."""
+        self._resolve()
+        return sum(
+            len(counted) if peer.differing(self.publisher) else sum(bool(each.lacks) for each in counted)
+            for peer, counted in self._counted
+        )
+
     def key_states(self, upstream: str) -> dict[str, pb.KeyHealth]:
         """Key name → the worst that any gateway reports of it."""
         worst = self._fleet.key_states(upstream)
