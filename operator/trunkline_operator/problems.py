@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from trunkline_operator import kube
+from trunkline_operator.report import events
 from trunkline_protocol.logs import fields
 
 _LOG: Final = logging.getLogger(__name__)
@@ -24,7 +25,6 @@ NOT_USABLE: Final = "ClusterNotUsable"
 RIGHTS_MISSING: Final = "RightsMissing"
 """The reason of rights without which it works, but not all of it."""
 
-_NOTE: Final = 1_000
 _RETRY_SECONDS: Final = 30.0
 _REPEAT_SECONDS: Final = 1800.0
 
@@ -129,16 +129,12 @@ class Problems:
 def event(pod: Pod, sentence: str, now: datetime, reason: str = NOT_USABLE) -> dict[str, Any]:
     """The Event as ``events.k8s.io/v1`` has it."""
     regarding = {"apiVersion": "v1", "kind": "Pod", "namespace": pod.namespace, "name": pod.name}
-    return {
-        "apiVersion": "events.k8s.io/v1",
-        "kind": "Event",
-        "metadata": {"generateName": f"{pod.name[:200].rstrip('.')}-", "namespace": pod.namespace},
-        "eventTime": now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-        "type": "Warning",
-        "reason": reason,
-        "note": sentence.encode()[:_NOTE].decode(errors="ignore"),
-        "action": "Start",
-        "reportingController": "trunkline.dev/operator",
-        "reportingInstance": pod.name[:128],
-        "regarding": regarding | ({"uid": pod.uid} if pod.uid else {}),
-    }
+    return events.body(
+        regarding | ({"uid": pod.uid} if pod.uid else {}),
+        type_="Warning",
+        reason=reason,
+        note=sentence,
+        action="Start",
+        instance=pod.name[:128],
+        now=now,
+    )

@@ -12,6 +12,7 @@ import jwt
 
 from trunkline_operator import kube
 from trunkline_operator.metrics import Metrics, single
+from trunkline_operator.peers.bounds import MAX_PEERS
 from trunkline_operator.peers.client import UNREACHABLE_SECONDS, Credentials, PeerClient
 from trunkline_operator.peers.duty import Duty
 from trunkline_operator.peers.elector import Elector, Standing, identity
@@ -22,8 +23,6 @@ from trunkline_operator.watch.world import Ref
 
 PATCH_SECONDS: Final = 4.0
 """How long a write may take: less than there is between the end of one writer's time and the beginning of the next."""
-
-_MAX_OTHERS: Final = 16
 
 
 class Replica:
@@ -173,7 +172,7 @@ class Replica:
         """To the holder, and to all that we know while we cannot ask who that is: one of them writes."""
         standing = self._elector.standing
         if self._operator is not None and (found := self._operator.whole.addresses):
-            self._others = dict.fromkeys(found[:_MAX_OTHERS])
+            self._others = dict.fromkeys(found[:MAX_PEERS])
         searching = not standing.writes and not standing.sure
         addresses = [address, *self._others] if searching else [address]
         # Where the Lease still names the process that was here before us, that is ourselves.
@@ -189,7 +188,7 @@ class Replica:
         if standing.sure:
             self._others = found
         elif found.keys() - self._others.keys():
-            self._others = dict.fromkeys([*self._others, *found][:_MAX_OTHERS])
+            self._others = dict.fromkeys([*self._others, *found][:MAX_PEERS])
             self._report_to(standing.address)
 
     def _complain_of_nowhere(self, standing: Standing) -> None:

@@ -16,11 +16,16 @@ MAX_GATEWAYS: Final = 10_000
 MAX_KEYS: Final = 256
 """Of one Upstream."""
 
+MAX_PEERS: Final = 16
+"""Other replicas that one keeps in mind."""
+
+MAX_ADDRESS: Final = 512
+
 _MAX_REASON: Final = 200
 _MAX_NAME: Final = 512
 _MAX_VERSION: Final = 64
 _IDENTITY: Final = re.compile(r"[!-~]{1,256}")
-_ADDRESS: Final = re.compile(r"[!-~]{0,512}")
+_ADDRESS: Final = re.compile(rf"[!-~]{{0,{MAX_ADDRESS}}}")
 
 
 class TooLargeError(Exception):

@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 
 from grpc import StatusCode, aio, ssl_channel_credentials
 
+from trunkline_operator.peers.bounds import MAX_ADDRESS, MAX_PEERS
 from trunkline_operator.peers.outgoing import Outgoing
 from trunkline_operator.publish.fleet import Fleet
 from trunkline_protocol import table
@@ -39,9 +40,6 @@ REFRESH_SECONDS: Final = 30.0
 
 UNREACHABLE_SECONDS: Final = 20.0
 """Whoever cannot be reported to for so long is in trouble, or we are; a killed writer has a successor by then."""
-
-_MAX_ADDRESS: Final = 512
-_MAX_PEERS: Final = 16
 
 _Call: TypeAlias = "aio.StreamStreamCall[pb.PeerReport, pb.PeerAck]"
 
@@ -294,7 +292,7 @@ class _Link:
             self.connected, self.last_error = True, ""
             self._client.tell(self._address, "")
             _LOG.info("Reporting to the writing replica", extra=fields(writer=self._address))
-        self._client.told([each for each in answer.peers[:_MAX_PEERS] if len(each) <= _MAX_ADDRESS])
+        self._client.told([each for each in answer.peers[:MAX_PEERS] if len(each) <= MAX_ADDRESS])
 
     async def _until_news(self, call: _Call) -> bool:
         """Return when there is something to say, or, with False, after a while; raise when the stream has ended."""

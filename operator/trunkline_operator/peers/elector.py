@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from trunkline_operator import kube
+from trunkline_operator.peers.bounds import MAX_ADDRESS
 from trunkline_operator.peers.lease import DEADLINE_SECONDS, RELEASED_SECONDS, Candidate, Claim, Record
 from trunkline_protocol.logs import fields
 
@@ -27,7 +28,6 @@ _FAILED_SECONDS: Final = 1.0
 _REQUEST_SECONDS: Final = 3.0
 _RELEASE_SECONDS: Final = 2.0
 _SPREAD: Final = 0.1
-_MAX_ADDRESS: Final = 512
 
 
 def identity() -> str:
@@ -292,7 +292,7 @@ def _record(body: Mapping[str, Any]) -> Record:
     holder = str(spec.get("holderIdentity") or "")
     return Record(
         holder=holder,
-        address=str((metadata.get("annotations") or {}).get(ADDRESS) or "")[:_MAX_ADDRESS],
+        address=str((metadata.get("annotations") or {}).get(ADDRESS) or "")[:MAX_ADDRESS],
         duration_seconds=float(spec.get("leaseDurationSeconds") or 0),
         transitions=int(spec.get("leaseTransitions") or 0),
         revision=str(metadata.get("resourceVersion") or ""),

@@ -3,18 +3,17 @@
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 import grpc
 from grpc import aio
 
-from trunkline_operator.peers.bounds import MAX_BYTES, MAX_PARTS, MalformedError, TooLargeError, check
+from trunkline_operator.peers.bounds import MAX_BYTES, MAX_PARTS, MAX_PEERS, MalformedError, TooLargeError, check
 from trunkline_operator.peers.whole import Peer, WholeFleet
 from trunkline_operator.publish.authenticate import Authenticator, RefusedError
 from trunkline_operator.publish.refusals import Refusals
-from trunkline_operator.publish.server import AGE_SECONDS
+from trunkline_operator.publish.server import AGE_SECONDS, identify, lifetime
 from trunkline_protocol.logs import fields
 from trunkline_protocol.v1 import routing_pb2 as pb
 from trunkline_protocol.v1 import routing_pb2_grpc
@@ -22,9 +21,6 @@ from trunkline_protocol.v1 import routing_pb2_grpc
 _LOG: Final = logging.getLogger(__name__)
 
 _FIRST_SECONDS: Final = 10.0
-_BEFORE_EXPIRY_SECONDS: Final = 30.0
-_AGE_SPREAD: Final = 0.1
-_MAX_PEERS: Final = 16
 
 PART_SECONDS: Final = 30.0
 """Between two parts of one report."""
@@ -71,11 +67,11 @@ class PeersServicer(routing_pb2_grpc.PeersServicer):
         peer: Peer | None = None
         goodbye = False
         try:
-            lifetime = await self._admit(context)
+            stays = await self._admit(context)
             reports = aiter(request_iterator)  # not before: gRPC's iterator wants to be used once it was asked for
             self._streams.add(ended)
             loop = asyncio.get_running_loop()
-            timer = loop.call_later(lifetime, ended.set)
+            timer = loop.call_later(stays, ended.set)
             try:
                 while (parts := await self._next(reports, ended, _FIRST_SECONDS if peer is None else None)) is not None:
                     if peer is None:
@@ -85,7 +81,7 @@ class PeersServicer(routing_pb2_grpc.PeersServicer):
                         break
                     self._whole.report(peer, parts)
                     others = [each for each in self._whole.addresses if each != peer.address]
-                    yield pb.PeerAck(nonce=parts[-1].nonce, peers=others[:_MAX_PEERS])
+                    yield pb.PeerAck(nonce=parts[-1].nonce, peers=others[:MAX_PEERS])
             finally:
                 timer.cancel()
                 self._streams.discard(ended)
@@ -105,13 +101,8 @@ class PeersServicer(routing_pb2_grpc.PeersServicer):
         """For how many seconds it may stay."""
         if self._closing:
             raise RefusedError(grpc.StatusCode.UNAVAILABLE, "the operator is shutting down")
-        authorization = dict(context.invocation_metadata() or ()).get("authorization")
-        given = authorization.decode("ascii", "replace") if isinstance(authorization, bytes) else authorization
-        identity = await self._authenticator.authenticate(given)
-        lifetime = self._age_seconds * random.uniform(1 - _AGE_SPREAD, 1 + _AGE_SPREAD)  # noqa: S311 - spreads load
-        if identity is None:
-            return lifetime
-        return max(0.0, min(lifetime, identity.expires - self._clock() - _BEFORE_EXPIRY_SECONDS))
+        identity = await identify(self._authenticator, context)
+        return lifetime(self._age_seconds, identity, self._clock())
 
     def _connect(self, first: pb.PeerReport, ended: asyncio.Event) -> Peer:
         _LOG.info("A replica reports", extra=fields(peer=first.peer))

@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import grpc
 from grpc import aio
 
-from trunkline_operator.publish.authenticate import Authenticator, RefusedError
+from trunkline_operator.publish.authenticate import Authenticator, Identity, RefusedError
 from trunkline_operator.publish.fleet import Connection, Fleet
 from trunkline_operator.publish.refusals import Refusals
 from trunkline_operator.publish.tls import Pair, ServingCertificate, TLSError
@@ -31,6 +31,7 @@ _LOG: Final = logging.getLogger(__name__)
 
 AGE_SECONDS: Final = 1800.0
 _AGE_SPREAD: Final = 0.1
+_BEFORE_EXPIRY_SECONDS: Final = 30.0
 _GRACE_SECONDS: Final = 60.0
 _HELLO_SECONDS: Final = 10.0
 NODE: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
@@ -107,7 +108,7 @@ class Servicer(routing_pb2_grpc.RoutingServicer):
     ) -> AsyncIterator[pb.OperatorMessage]:
         """Serve one gateway."""
         try:
-            hello, lifetime = await self._admit(request_iterator, context)
+            hello, stays = await self._admit(request_iterator, context)
         except RefusedError as refused:
             self._refusals.refused(refused, context.peer())
             await context.abort(refused.code, refused.message)
@@ -115,7 +116,7 @@ class Servicer(routing_pb2_grpc.RoutingServicer):
         stream = _Stream()
         connection = self._fleet.connect(hello, stream.wake.set, stream.replace)
         reader = asyncio.create_task(self._read(connection, request_iterator, stream))
-        timer = asyncio.get_running_loop().call_later(lifetime, stream.end, "the stream has reached its age; reconnect")
+        timer = asyncio.get_running_loop().call_later(stays, stream.end, "the stream has reached its age; reconnect")
         self._streams.add(stream.wake)
         node = fields(node=hello.node.name, instance=hello.node.instance)
         _LOG.info("A gateway has connected", extra=node)
@@ -156,8 +157,7 @@ class Servicer(routing_pb2_grpc.RoutingServicer):
         """Who is it, and for how many seconds may it stay."""
         if not self._ready() or self._closing:
             raise RefusedError(grpc.StatusCode.UNAVAILABLE, "the operator has not yet listed all resources")
-        metadata = dict(context.invocation_metadata() or ())
-        identity = await self._authenticator.authenticate(_text(metadata.get("authorization")))
+        identity = await identify(self._authenticator, context)
         try:
             async with asyncio.timeout(_HELLO_SECONDS):
                 first = await anext(aiter(request_iterator))
@@ -169,16 +169,12 @@ class Servicer(routing_pb2_grpc.RoutingServicer):
             raise RefusedError(
                 grpc.StatusCode.INVALID_ARGUMENT, "hello with a node name (letters, digits, '.', '-', '_') is needed"
             )
-        spread = random.uniform(1 - _AGE_SPREAD, 1 + _AGE_SPREAD)  # noqa: S311 - spreads load
-        lifetime = self._age_seconds * spread
-        if identity is None:
-            return hello, lifetime
-        if identity.pod_name and identity.pod_name != node.name:
+        if identity is not None and identity.pod_name and identity.pod_name != node.name:
             raise RefusedError(
                 grpc.StatusCode.PERMISSION_DENIED,
                 f"the gateway says that it is {node.name}, but its token belongs to pod {identity.pod_name[:253]}",
             )
-        return hello, max(0.0, min(lifetime, identity.expires - self._clock() - _GRACE_SECONDS / 2))
+        return hello, lifetime(self._age_seconds, identity, self._clock())
 
     async def _read(
         self, connection: Connection, request_iterator: AsyncIterator[pb.GatewayMessage], stream: "_Stream"
@@ -341,5 +337,23 @@ async def _keep_fresh(certificate: ServingCertificate) -> None:
             _LOG.error("%s", error)
 
 
-def _text(value: str | bytes | None) -> str | None:
-    return value.decode("ascii", "replace") if isinstance(value, bytes) else value
+async def identify(authenticator: Authenticator, context: aio.ServicerContext[Any, Any]) -> Identity | None:
+    """Who opens this stream; None: anybody may.
+
+    Raises:
+        RefusedError: not let in.
+    """
+    given = dict(context.invocation_metadata() or ()).get("authorization")
+    return await authenticator.authenticate(given.decode("ascii", "replace") if isinstance(given, bytes) else given)
+
+
+def lifetime(age_seconds: float, identity: Identity | None, now: float) -> float:
+    """For how many seconds a stream may stay: spread, so that replicas share the load, and not beyond its token.
+
+    Args:
+        age_seconds: How long, give or take a tenth.
+        identity: Whose it is.
+        now: Unix seconds.
+    """
+    age = age_seconds * random.uniform(1 - _AGE_SPREAD, 1 + _AGE_SPREAD)  # noqa: S311 - spreads load
+    return age if identity is None else max(0.0, min(age, identity.expires - now - _BEFORE_EXPIRY_SECONDS))

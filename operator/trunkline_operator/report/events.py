@@ -89,22 +89,50 @@ class EventRecorder:
 
     def event(self, ref: Ref, uid: str, transition: Transition) -> dict[str, Any]:
         """The Event as ``events.k8s.io/v1`` has it."""
-        return {
-            "apiVersion": "events.k8s.io/v1",
-            "kind": "Event",
-            "metadata": {"generateName": f"{ref.name[:200].rstrip('.')}-", "namespace": ref.namespace},
-            "eventTime": self._clock().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            "type": transition.type,
-            "reason": transition.reason,
-            "note": transition.message.encode()[:_NOTE].decode(errors="ignore"),
-            "action": f"Set{transition.condition}",
-            "reportingController": CONTROLLER,
-            "reportingInstance": self._instance,
-            "regarding": {
+        return body(
+            {
                 "apiVersion": resources.API_VERSION,
                 "kind": ref.kind,
                 "namespace": ref.namespace,
                 "name": ref.name,
                 "uid": uid,
             },
-        }
+            type_=transition.type,
+            reason=transition.reason,
+            note=transition.message,
+            action=f"Set{transition.condition}",
+            instance=self._instance,
+            now=self._clock(),
+        )
+
+
+def body(
+    regarding: Mapping[str, str], *, type_: str, reason: str, note: str, action: str, instance: str, now: datetime
+) -> dict[str, Any]:
+    """Make an Event of ours.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
+
+    Args:
+        regarding: A reference to the object, with ``namespace`` and ``name``.
+        type_: ``Normal`` or ``Warning``.
+        reason: In CamelCase.
+        note: A sentence; cut to what Kubernetes takes.
+        action: What was done.
+        instance: Which replica says so, at most 128 characters.
+        now: When.
+    """
+    name = regarding["name"][:200].rstrip(".")
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"generateName": f"{name}-", "namespace": regarding["namespace"]},
+        "eventTime": now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "type": type_,
+        "reason": reason,
+        "note": note.encode()[:_NOTE].decode(errors="ignore"),
+        "action": action,
+        "reportingController": CONTROLLER,
+        "reportingInstance": instance,
+        "regarding": dict(regarding),
+    }
