@@ -267,8 +267,8 @@ def test_pods_go_on_without_the_api_server_and_are_the_same_when_it_is_back(clus
 
 def test_names_resolve_to_nothing_without_dns_and_resolve_again_with_it(cluster: Cluster, namespace: str) -> None:
     start_probe(cluster, namespace)
-    cluster.stop_dns()
     try:
+        cluster.stop_dns()  # within: half of it done would leave the others without names
         with pytest.raises(CommandError, match="lookup kubernetes"):
             cluster.exec("probe", namespace, "/probe", "resolve", "kubernetes.default")
     finally:

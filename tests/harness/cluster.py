@@ -114,7 +114,7 @@ class Cluster:
         found: list[dict[str, Any]] = json.loads(self.kubectl(*args))["items"]
         return found
 
-    def wait(self, what: str, condition: str, namespace: str = "default", *, timeout_seconds: float = 60) -> None:
+    def wait(self, what: str, condition: str, namespace: str = "default", *, timeout_seconds: float = 120) -> None:
         """Wait until an object says so.
 
         Args:
@@ -129,7 +129,7 @@ class Cluster:
         flags = (f"--namespace={namespace}", f"--for={condition}", f"--timeout={timeout_seconds:.0f}s")
         self.kubectl("wait", what, *flags, timeout_seconds=timeout_seconds + 10)
 
-    def until(self, complaint: str, holds: Callable[[], bool], *, timeout_seconds: float = 60) -> None:
+    def until(self, complaint: str, holds: Callable[[], bool], *, timeout_seconds: float = 120) -> None:
         """Poll until ``holds()``; a failed command, as while the API server is away, counts as not yet.
 
         Raises:

@@ -92,7 +92,7 @@ class Node:
         """Take CoreDNS away and return when nobody answers any more. Needs the API server."""
         self._scale_dns(0)
         selector = ("--namespace=kube-system", "--selector=k8s-app=kube-dns")
-        self._control_plane.kubectl("wait", "pods", *selector, "--for=delete", "--timeout=30s")
+        self._control_plane.kubectl("wait", "pods", *selector, "--for=delete", "--timeout=90s", timeout_seconds=100)
         self._wait("CoreDNS still answers", lambda: not dns.answers())
 
     def start_dns(self) -> None:
