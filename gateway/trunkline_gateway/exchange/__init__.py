@@ -1,0 +1,74 @@
+"""One request and its whole or streamed answer in a neutral form that every dialect is read into and written from.
+
+Nothing in here is named after a vendor's API but what only that vendor has. A dialect knows the exchange and itself;
+N + M codecs take the place of N times M translators. Import the package and say ``exchange.TextDelta``.
+"""
+
+from trunkline_gateway.exchange.answer import Answer as Answer
+from trunkline_gateway.exchange.answer import Choice as Choice
+from trunkline_gateway.exchange.answer import EmbeddingsAnswer as EmbeddingsAnswer
+from trunkline_gateway.exchange.answer import FinishReason as FinishReason
+from trunkline_gateway.exchange.answer import TokenCount as TokenCount
+from trunkline_gateway.exchange.answer import TokenLogprob as TokenLogprob
+from trunkline_gateway.exchange.assembly import Assembler as Assembler
+from trunkline_gateway.exchange.assembly import GrammarError as GrammarError
+from trunkline_gateway.exchange.assembly import assemble as assemble
+from trunkline_gateway.exchange.assembly import events_of as events_of
+from trunkline_gateway.exchange.content import Audio as Audio
+from trunkline_gateway.exchange.content import CacheControl as CacheControl
+from trunkline_gateway.exchange.content import Citation as Citation
+from trunkline_gateway.exchange.content import Document as Document
+from trunkline_gateway.exchange.content import DocumentCitation as DocumentCitation
+from trunkline_gateway.exchange.content import FileId as FileId
+from trunkline_gateway.exchange.content import Foreign as Foreign
+from trunkline_gateway.exchange.content import HostedStep as HostedStep
+from trunkline_gateway.exchange.content import Image as Image
+from trunkline_gateway.exchange.content import Inline as Inline
+from trunkline_gateway.exchange.content import Json as Json
+from trunkline_gateway.exchange.content import Maker as Maker
+from trunkline_gateway.exchange.content import Part as Part
+from trunkline_gateway.exchange.content import Reasoning as Reasoning
+from trunkline_gateway.exchange.content import Refusal as Refusal
+from trunkline_gateway.exchange.content import Seal as Seal
+from trunkline_gateway.exchange.content import Source as Source
+from trunkline_gateway.exchange.content import Text as Text
+from trunkline_gateway.exchange.content import ToolCall as ToolCall
+from trunkline_gateway.exchange.content import ToolResult as ToolResult
+from trunkline_gateway.exchange.content import Url as Url
+from trunkline_gateway.exchange.content import UrlCitation as UrlCitation
+from trunkline_gateway.exchange.content import Video as Video
+from trunkline_gateway.exchange.events import ArgumentsDelta as ArgumentsDelta
+from trunkline_gateway.exchange.events import AudioDelta as AudioDelta
+from trunkline_gateway.exchange.events import CitationDelta as CitationDelta
+from trunkline_gateway.exchange.events import End as End
+from trunkline_gateway.exchange.events import Event as Event
+from trunkline_gateway.exchange.events import Failed as Failed
+from trunkline_gateway.exchange.events import Finish as Finish
+from trunkline_gateway.exchange.events import LogprobsDelta as LogprobsDelta
+from trunkline_gateway.exchange.events import PartEnd as PartEnd
+from trunkline_gateway.exchange.events import PartStart as PartStart
+from trunkline_gateway.exchange.events import Progress as Progress
+from trunkline_gateway.exchange.events import ReasoningDelta as ReasoningDelta
+from trunkline_gateway.exchange.events import RefusalDelta as RefusalDelta
+from trunkline_gateway.exchange.events import SealDelta as SealDelta
+from trunkline_gateway.exchange.events import Start as Start
+from trunkline_gateway.exchange.events import TextDelta as TextDelta
+from trunkline_gateway.exchange.events import UsageReport as UsageReport
+from trunkline_gateway.exchange.request import ChatRequest as ChatRequest
+from trunkline_gateway.exchange.request import Effort as Effort
+from trunkline_gateway.exchange.request import EmbeddingsRequest as EmbeddingsRequest
+from trunkline_gateway.exchange.request import HostedTool as HostedTool
+from trunkline_gateway.exchange.request import JsonObject as JsonObject
+from trunkline_gateway.exchange.request import JsonSchema as JsonSchema
+from trunkline_gateway.exchange.request import Operation as Operation
+from trunkline_gateway.exchange.request import Parameters as Parameters
+from trunkline_gateway.exchange.request import ReasoningEffort as ReasoningEffort
+from trunkline_gateway.exchange.request import Request as Request
+from trunkline_gateway.exchange.request import ResponseFormat as ResponseFormat
+from trunkline_gateway.exchange.request import Role as Role
+from trunkline_gateway.exchange.request import Tool as Tool
+from trunkline_gateway.exchange.request import ToolChoice as ToolChoice
+from trunkline_gateway.exchange.request import Turn as Turn
+from trunkline_gateway.exchange.request import joined as joined
+from trunkline_gateway.exchange.request import tool_names as tool_names
+from trunkline_gateway.exchange.usage import Usage as Usage

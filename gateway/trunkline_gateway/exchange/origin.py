@@ -1,0 +1,57 @@
+"""Where sealed reasoning comes from: a seal that travels through a client of another dialect is stamped with it.
+
+Signatures and encrypted reasoning can be read only by the models of whoever made them, some only within one account.
+A client sends them back with the next turn, and by then another target may be its turn. So what goes to a client
+through the exchange bears its maker and a fingerprint of the account; what comes back is unpacked, and an encoder
+leaves out what its target could not read, and says so.
+
+A stamped seal is base64, as seals mostly are (Gemini's SDK insists on it), and begins with `MARK`.
+"""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Mapping
+from typing import Final
+
+from trunkline_gateway.exchange.content import Maker, Seal
+
+MARK: Final = "VEwx"
+"""How every stamped seal begins: base64 of ``TL1``. A body that holds it must go through the exchange."""
+
+_MARK_BYTES: Final = b"TL1"
+_CODES: Final[Mapping[Maker, bytes]] = {"openai": b"o", "anthropic": b"a", "google": b"g", "other": b"x"}
+_MAKERS: Final[Mapping[bytes, Maker]] = {code: maker for maker, code in _CODES.items()}
+_ACCOUNT_CHARACTERS: Final = 8
+
+
+def fingerprint(account: str) -> str:
+    """Eight characters that stand for an account's name and do not give it away."""
+    return hashlib.sha256(b"seal\0" + account.encode()).hexdigest()[:_ACCOUNT_CHARACTERS]
+
+
+def stamp(seal: Seal) -> str:
+    """Write a seal for a client."""
+    account = seal.account.ljust(_ACCOUNT_CHARACTERS, "-")[:_ACCOUNT_CHARACTERS]
+    return base64.b64encode(
+        _MARK_BYTES + _CODES[seal.maker] + account.encode("ascii", "replace") + seal.value.encode()
+    ).decode("ascii")
+
+
+def read(text: str, maker: Maker) -> Seal:
+    """Read what a client sends back; ``maker`` made it where it is not stamped."""
+    if text.startswith(MARK):
+        try:
+            raw = base64.b64decode(text, validate=True)
+            head = 4 + _ACCOUNT_CHARACTERS
+            if len(raw) >= head and (made := _MAKERS.get(raw[3:4])) is not None:
+                account = raw[4:head].decode("ascii").rstrip("-")
+                return Seal(maker=made, account=account, value=raw[head:].decode())
+        except (binascii.Error, UnicodeDecodeError):
+            pass
+    return Seal(maker=maker, value=text)
+
+
+def fits(seal: Seal | None, maker: Maker, account: str) -> bool:
+    """Whether models of ``maker`` at ``account`` (a fingerprint) can read it: an unknown account may be the one."""
+    return seal is not None and seal.maker == maker and (not seal.account or seal.account == account)
