@@ -173,8 +173,11 @@ class Ingress:
         stream_encoder: For a streamed answer to the request; None: the operation has none.
         render_error: The body of an error answer.
         error_event: The same as the last bytes of a stream whose status is spent. ``began``: content was sent before.
-        keep_alive: Bytes that every client of the dialect skips in a stream, before and within it.
+        keep_alive: Bytes that every client of the dialect skips in a stream, before and within it; empty: none.
         stream_type: ``content-type`` of a stream.
+        for_query: This side as a query asks for it, where that changes the form; None: it never does.
+        is_passable: Whether a request (fields, query, stream) can be passed on as it is to who speaks the same; None:
+            always.
     """
 
     read_envelope: Callable[[Fields], Envelope]
@@ -185,6 +188,8 @@ class Ingress:
     error_event: Callable[[errors.GatewayError, bool], bytes] | None = None
     keep_alive: bytes = b": keep-alive\n\n"
     stream_type: bytes = b"text/event-stream; charset=utf-8"
+    for_query: Callable[[bytes], "Ingress"] | None = None
+    is_passable: Callable[[Fields, bytes, bool], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

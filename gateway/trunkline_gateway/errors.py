@@ -3,6 +3,7 @@
     GatewayError                      500
       InvalidRequestError             400   the client's body or head is wrong; names the field
         BodyTooLargeError             413
+        UnsupportedFeatureError       400   no target can be told all of it, and nothing of it may be lost
       AuthenticationError             401   no key, an unknown, expired or disabled one
       ForbiddenAddressError           403   the key may not be used from there
       ModelNotFoundError              404   unknown, or not for this key: the same sentence
@@ -68,6 +69,12 @@ class BodyTooLargeError(InvalidRequestError):
 
     default_status = 413
     default_code = "request_too_large"
+
+
+class UnsupportedFeatureError(InvalidRequestError):
+    """A target cannot be told all of the request, and the policy does not allow it to be lost; another one may do."""
+
+    default_code = "unsupported_feature"
 
 
 class AuthenticationError(GatewayError):

@@ -235,7 +235,8 @@ class Gateway:
             _logger.info("ready", extra=logs.fields(version=snapshot.version, resources=len(self._store)))
             self._ready.set()
         if self._client is not None:
-            self._spawn(self._client.prune({upstream.endpoint for upstream in snapshot.upstreams.values()}))
+            endpoints = {each for upstream in snapshot.upstreams.values() for each in upstream.endpoints}
+            self._spawn(self._client.prune(endpoints))
 
     def connected(self, connected: bool, /) -> None:
         """See `subscription.client.Events`."""

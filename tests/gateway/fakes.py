@@ -11,8 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from trunkline_gateway import errors
-from trunkline_gateway.dialects.openai_chat import request as openai_request
+from trunkline_gateway import envelope, errors, registry
 from trunkline_gateway.exchange import Operation
 from trunkline_gateway.http import Block, ClientGoneError, Headers
 from trunkline_gateway.routing import attempts, request_heads
@@ -24,6 +23,7 @@ from trunkline_gateway.routing.snapshot import (
     Namespaces,
     Route,
     Snapshot,
+    Spoken,
     Target,
     Upstream,
     UpstreamKey,
@@ -322,7 +322,9 @@ def upstream(
 ) -> Upstream:
     endpoint = Endpoint(f"http://{name}.example.com/v1")
     held = tuple(
-        dataclasses.replace(key, heads=request_heads.make(endpoint, headers, key.auth_header))
+        dataclasses.replace(
+            key, heads=request_heads.Heads(request_heads.Place(endpoint, (), key.auth_header), headers)
+        )
         for key in keys or (upstream_key(),)
     )
     return Upstream(
@@ -338,6 +340,9 @@ def upstream(
         secret_values=tuple(
             key.auth_header[1].decode().removeprefix("Bearer ") for key in held if key.auth_header is not None
         ),
+        spoken={name: Spoken(name) for name in sorted(dialects)},
+        quirks=frozenset({"no_stream_options"}) if provider == "mistral" else frozenset(),
+        beta_headers=("openai-beta:*",),
     )
 
 
@@ -417,10 +422,13 @@ def call(
     operation: Operation = "chat",
     headers: Headers = (),
 ) -> attempts.Call:
+    dialect = "openai_chat" if operation == "chat" else "openai_embeddings"
+    ingress = registry.INGRESS[dialect, operation]
     return attempts.Call(
-        request=openai_request.parse(body, operation),
+        request=envelope.parse(body, operation, dialect, ingress.read_envelope),
         resolved=Resolved("platform/gpt-4o", "gpt-4o", targets or (target(),), "gpt-4o"),
         request_id="req-1",
+        ingress=ingress,
         crossing=request_heads.crossing(dict(reversed(headers))),
     )
 

@@ -7,7 +7,7 @@ import pytest
 from openai.types import Model
 
 from harness import tables
-from trunkline_gateway.catalog import models
+from trunkline_gateway.catalog import models, shapes
 from trunkline_gateway.errors import ModelNotFoundError
 from trunkline_gateway.routing.snapshot import Key, Snapshot
 from trunkline_protocol.v1 import routing_pb2 as pb
@@ -23,7 +23,7 @@ TABLE = [
 
 def listed(*models_: str, groups: tuple[str, ...] = ("default",), table: list[pb.Resource] = TABLE) -> list[str]:
     snapshot, key = world(*models_, groups=groups, table=table)
-    entries = json.loads(models.render_list(snapshot, key))
+    entries = json.loads(shapes.render_list(models.entries(snapshot, key), "openai_chat", b""))
     assert entries["object"] == "list"
     return [entry["id"] for entry in entries["data"]]
 
@@ -37,7 +37,7 @@ def world(
 
 def one(name: str, *models_: str) -> dict[str, Any]:
     snapshot, key = world(*models_)
-    found: dict[str, Any] = json.loads(models.render_one(snapshot, key, name))
+    found: dict[str, Any] = json.loads(shapes.render_one(models.entry(snapshot, key, name), "openai_chat"))
     return found
 
 
@@ -54,7 +54,7 @@ def test_a_direct_model_is_listed_where_it_is_exact_and_the_key_asks_for_its_pre
     assert listed("echo:big-1") == []
 
 
-def test_an_entry_has_openais_shape_and_names_no_upstream() -> None:
+def test_an_entry_has_openais_shape() -> None:
     entry = one("zeta")
     assert entry == {
         "id": "zeta",
@@ -63,19 +63,33 @@ def test_an_entry_has_openais_shape_and_names_no_upstream() -> None:
         "owned_by": "echo",
         "name": "Zeta",
         "description": "The last one.",
+        "provider": "echo",
+        "provider_name": "Zeta",
+        "provider_type": "echo",
+        "provider_model_id": "zeta",
     }
     Model.model_validate(entry, strict=True)
 
 
 def test_what_is_not_set_is_left_out() -> None:
     snapshot, key = world("*", groups=("vip",))
-    assert set(json.loads(models.render_one(snapshot, key, "vips"))) == {"id", "object", "created", "owned_by"}
+    assert "description" not in json.loads(shapes.render_one(models.entry(snapshot, key, "vips"), "openai_chat"))
 
 
 def test_one_model_is_found_as_in_a_request() -> None:
     assert one("ORG/alpha-1")["id"] == "org/Alpha-1"
     assert one("Glob-Anything")["id"] == "Glob-Anything"
-    assert one("echo:big-7", "echo:*") == {"id": "echo:big-7", "object": "model", "created": 0, "owned_by": "trunkline"}
+    assert one("echo:big-7", "echo:*") == {
+        "id": "echo:big-7",
+        "object": "model",
+        "created": 0,
+        "owned_by": "trunkline",
+        "name": "echo:big-7",
+        "provider": "echo",
+        "provider_name": "echo",
+        "provider_type": "echo",
+        "provider_model_id": "big-7",
+    }
 
 
 @pytest.mark.parametrize("name", ["nothing", "vips", "hidden", "others", "echo:tiny", "echo:"])

@@ -26,7 +26,9 @@ def planned(
     chance: planning.Chance = fakes.in_order,
     operation: Operation = "chat",
 ) -> Plan:
-    return planning.plan(Resolved("platform/g", "g", targets, "g"), operation, health or new_health(), chance)
+    dialect = "openai_chat" if operation == "chat" else "openai_embeddings"
+    resolved = Resolved("platform/g", "g", targets, "g")
+    return planning.plan(resolved, operation, dialect, health or new_health(), chance)
 
 
 def names(order: Plan) -> list[str]:

@@ -201,7 +201,7 @@ def test_an_unknown_type_and_a_false_version_are_rejected() -> None:
     store = Store(Clock())
     forged = make.route("a/m", 1)
     forged.version = b"0" * 16
-    unknown = table.resource(Name(pb.TYPE_POLICY, "a/p"), pb.Route(), {})
+    unknown = table.resource(Name(pb.TYPE_USAGE_POLICY, "a/p"), pb.Route(), {})
     ack = apply(store, update(forged, unknown))
     assert {each.reason for each in ack.rejected} == {
         "its content does not have the version that it claims",

@@ -8,20 +8,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import wire as make
+from trunkline_gateway.dialect import Capabilities
 from trunkline_gateway.routing import table as routing
-from trunkline_gateway.routing.snapshot import EMPTY
+from trunkline_gateway.routing.snapshot import DEFAULT_POLICY, EMPTY, Clamp, Policy, Spoken
 from trunkline_protocol import table
 from trunkline_protocol.table import Name
 from trunkline_protocol.v1 import routing_pb2 as pb
 
 
 def records(resources: Iterable[pb.Resource]) -> routing.Records:
-    made = routing.Records({}, {}, {}, {})
+    made = routing.Records({}, {}, {}, {}, {})
     into = {
         pb.TYPE_ROUTE: made.routes,
         pb.TYPE_UPSTREAM: made.upstreams,
         pb.TYPE_KEY: made.keys,
         pb.TYPE_SECRET: made.secrets,
+        pb.TYPE_POLICY: made.policies,
     }
     for resource in resources:
         into[resource.type][resource.name] = routing.decode(resource)  # type: ignore[index]
@@ -30,6 +32,17 @@ def records(resources: Iterable[pb.Resource]) -> routing.Records:
 
 def build(*resources: pb.Resource) -> routing.Built:
     return routing.build(records(resources), "v")
+
+
+def policied(name: str, *, policy: str = "", target_policy: str = "", **target: object) -> pb.Resource:
+    """A route with one target, of which more is said."""
+    body = pb.Route(
+        group="m",
+        namespace="a",
+        policy=policy,
+        targets=[pb.Target(name="t", upstream="a/up", model="m", weight=1, policy=target_policy, **target)],  # type: ignore[arg-type]  # what a test says
+    )
+    return table.resource(Name(pb.TYPE_ROUTE, name), body, {f"ModelGroup/{name}": 1})
 
 
 def test_nothing_is_the_empty_snapshot() -> None:
@@ -105,6 +118,23 @@ BAD = {
     "a header with no name": (make.upstream("a/x", 1, headers=[pb.Header(name="", value="a")]), "cannot be sent"),
     "a short hash": (table.resource(Name(pb.TYPE_KEY, "a/x"), pb.Key(sha256=b"x" * 31), {}), "32 bytes"),
     "a bad CIDR": (make.key("a/x", 1, cidrs=["10.0.0.0/8", "nonsense"]), "'nonsense'"),
+    "a dialect's base URL": (
+        make.upstream("a/x", 1, spoken=[pb.Spoken(dialect="anthropic_messages", base_url="https://")]),
+        "base URL for anthropic_messages",
+    ),
+    "a dialect's path": (make.upstream("a/x", 1, spoken=[pb.Spoken(paths={"chat": "/a b"})]), "not a path"),
+    "a dialect's header": (
+        make.upstream("a/x", 1, spoken=[pb.Spoken(headers=[pb.Header(name="x", value="a\n")])]),
+        "cannot be sent",
+    ),
+    "a dialect's auth header": (make.upstream("a/x", 1, spoken=[pb.Spoken(auth_header="a b")]), "auth header for"),
+    "defaults": (policied("a/x", parameters=pb.Parameters(defaults="[1]")), "defaults of one"),
+    "overrides that are deep": (
+        policied("a/x", parameters=pb.Parameters(overrides="{" + '"a":[' * 5000)),
+        "overrides of one",
+    ),
+    "a bound": (policied("a/x", parameters=pb.Parameters(clamp=[pb.Clamp(name="n", min="1e9")])), "no number"),
+    "a policy of the future": (table.resource(Name(pb.TYPE_POLICY, "a/x"), pb.Policy(lossy=9), {}), "not known"),  # type: ignore[arg-type]  # as a newer operator may say it
     "no group": (table.resource(Name(pb.TYPE_ROUTE, "a/x"), pb.Route(), {}), "no group"),
 }
 
@@ -235,3 +265,99 @@ def test_step_by_step_gives_the_same_snapshot_as_all_at_once(
         at_once = routing.build(records(held.values()), "v")
         assert stepwise.snapshot == at_once.snapshot
         assert stepwise.problems == at_once.problems
+
+
+def test_an_account_says_what_it_speaks_in_order_with_where_and_how() -> None:
+    message = make.upstream(
+        "a/up",
+        1,
+        spoken=[
+            pb.Spoken(dialect="openai_chat"),
+            pb.Spoken(
+                dialect="anthropic_messages",
+                base_url="https://up.test/anthropic",
+                paths={"chat": "/v1/messages"},
+                auth_header="X-Api-Key",
+                headers=[pb.Header(name="Anthropic-Version", value="2023-06-01")],
+            ),
+        ],
+        quirks=["no_stream_options"],
+        beta_headers=["anthropic-beta:*"],
+        pinnable=[pb.Spoken(dialect="gemini_generate")],
+    )
+    upstream = build(message).snapshot.upstreams["a/up"]
+    assert list(upstream.spoken) == ["openai_chat", "anthropic_messages"]
+    assert upstream.spoken["anthropic_messages"] == Spoken(
+        "anthropic_messages",
+        "https://up.test/anthropic",
+        {"chat": "/v1/messages"},
+        "x-api-key",
+        "",
+        ((b"anthropic-version", b"2023-06-01"),),
+    )
+    assert upstream.quirks == {"no_stream_options"}
+    assert upstream.beta_headers == ("anthropic-beta:*",)
+    assert upstream.pinnable == {"gemini_generate": Spoken("gemini_generate")}
+    assert "gemini_generate" not in upstream.dialects
+
+
+def test_an_older_operator_gives_the_names_of_the_dialects_alone() -> None:
+    body = pb.Upstream(base_url="https://up.test", dialects=["b", "a"])
+    upstream = build(table.resource(Name(pb.TYPE_UPSTREAM, "a/up"), body, {})).snapshot.upstreams["a/up"]
+    assert list(upstream.spoken.items()) == [("b", Spoken("b")), ("a", Spoken("a"))]
+    assert upstream.dialects == {"a", "b"}
+
+
+def test_a_target_has_its_parameters_decoded_and_only_the_capabilities_that_are_known() -> None:
+    parameters = pb.Parameters(
+        defaults='{"max_tokens": 4096}',
+        overrides='{"/a/b": {"c": null}}',
+        drop=["logit_bias"],
+        rename=[pb.Rename(name="/a", to="/b")],
+        clamp=[pb.Clamp(name="temperature", max="1.0"), pb.Clamp(name="max_tokens", min="1")],
+    )
+    capabilities = pb.Capabilities(context_window=9, vision=False)
+    resource = policied("a/m", parameters=parameters, capabilities=capabilities, dialect="anthropic_messages")
+    (target,) = build(resource).snapshot.routes["a/m"].targets
+    assert target.parameters is not None
+    assert {name: bytes(raw) for name, raw in target.parameters.defaults.items()} == {"max_tokens": b"4096"}
+    assert {name: bytes(raw) for name, raw in target.parameters.overrides.items()} == {"/a/b": b'{"c": null}'}
+    assert target.parameters.drop == ("logit_bias",)
+    assert target.parameters.rename == (("/a", "/b"),)
+    assert target.parameters.clamp == (Clamp("temperature", None, 1.0), Clamp("max_tokens", 1, None))
+    assert [type(each.min or each.max) for each in target.parameters.clamp] == [float, int]
+    assert target.capabilities == Capabilities(context_window=9, vision=False)
+    assert target.dialect == "anthropic_messages"
+
+
+def policy(name: str, lossy: pb.Lossy.ValueType) -> pb.Resource:
+    return table.resource(Name(pb.TYPE_POLICY, name), pb.Policy(lossy=lossy), {f"RoutePolicy/{name}": 1})
+
+
+def test_a_route_has_its_policy_and_a_target_another_in_its_place() -> None:
+    strict, lax = policy("a/strict", pb.LOSSY_REJECT), policy("a/lax", pb.LOSSY_ALLOW)
+    snapshot = build(strict, lax, policied("a/m", policy="a/strict", target_policy="a/lax")).snapshot
+    route = snapshot.routes["a/m"]
+    assert route.policy == Policy("Reject", None, "a/strict")
+    assert route.targets[0].policy == Policy("Allow", None, "a/lax")
+    assert set(snapshot.policies) == {"a/strict", "a/lax"}
+
+
+def test_without_a_policy_the_defaults_hold() -> None:
+    for resource in (policied("a/m"), policied("a/m", policy="a/gone")):
+        route = build(resource).snapshot.routes["a/m"]
+        assert route.policy is DEFAULT_POLICY
+        assert route.targets[0].policy is None
+
+
+def test_a_changed_policy_changes_the_routes_that_name_it_and_no_other() -> None:
+    given_ = records([policy("a/p", pb.LOSSY_ALLOW), policied("a/m", policy="a/p"), policied("a/n")])
+    before = routing.build(given_, "1")
+    changed = routing.Records(given_.routes, given_.upstreams, given_.keys, given_.secrets, dict(given_.policies))
+    changed.policies["a/p"] = routing.decode(policy("a/p", pb.LOSSY_REJECT))  # type: ignore[index]
+    after = routing.build(changed, "2", previous=before, changed={Name(pb.TYPE_POLICY, "a/p")})
+    assert before.snapshot.routes["a/m"].policy.lossy == "Allow"
+    assert after.snapshot.routes["a/m"].policy.lossy == "Reject"
+    assert after.snapshot.routes["a/n"] is before.snapshot.routes["a/n"]
+    again = routing.build(changed, "3", previous=after, changed={Name(pb.TYPE_POLICY, "b/q")})
+    assert again.snapshot.routes["a/m"] is after.snapshot.routes["a/m"]

@@ -63,6 +63,7 @@ def test_the_exposition_reads_as_prometheus_does_and_names_no_family_twice(metri
         "requests": "counter", "tokens": "counter", "upstream_attempts": "counter", "stream_truncated": "counter",
         "request_duration_seconds": "histogram", "time_to_first_token_seconds": "histogram",
         "client_disconnects": "counter", "authentication_refusals": "counter", "http_refusals": "counter",
+        "lost_features": "counter",
         "in_flight": "gauge", "config_version_info": "gauge", "build_info": "gauge", "log_lines_dropped": "counter",
     }  # fmt: skip
     assert own["authentication_refusals"].samples[0].labels == {"code": "invalid_api_key"}

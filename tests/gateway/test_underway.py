@@ -57,7 +57,8 @@ class Begun:
         self.order: Plan = order
         candidate = order.candidates[0]
         timeouts = attempts.Settings().timeouts
-        self.request = upstream_request.build(call, candidate, candidate.keys[0], timeouts)
+        prepared = upstream_request.prepare(call, candidate, upstream_request.Neutral(call))
+        self.request = upstream_request.build(prepared, candidate, candidate.keys[0], False, timeouts)
         self.answer = Pending(first, self.client)
         self.underway: Any = Underway(self.client, order, self.request, self.answer, elapsed_seconds)  # type: ignore[arg-type]  # all that it needs of them
         self.responder = RecordingResponder()

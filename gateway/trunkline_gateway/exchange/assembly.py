@@ -29,7 +29,7 @@ class GrammarError(ValueError):
 class _Open:
     """A part of which more may come."""
 
-    __slots__ = ("citations", "data", "encrypted", "ended", "part", "seal", "text", "transcript")
+    __slots__ = ("citations", "data", "encrypted", "ended", "expires_at", "part", "seal", "text", "transcript")
 
     def __init__(self, part: Part) -> None:
         self.part = part
@@ -40,6 +40,7 @@ class _Open:
         self.citations: list[Citation] = []
         self.seal: Seal | None = None
         self.encrypted: Seal | None = None
+        self.expires_at: int | None = None
 
     def whole(self) -> Part:
         text = "".join(self.text)
@@ -67,7 +68,12 @@ class _Open:
                 before = part.source.data if isinstance(part.source, Inline) else ""
                 data = before + "".join(self.data)
                 source = Inline(data) if data else part.source
-                return replace(part, source=source, transcript=part.transcript + "".join(self.transcript))
+                return replace(
+                    part,
+                    source=source,
+                    transcript=part.transcript + "".join(self.transcript),
+                    expires_at=self.expires_at or part.expires_at,
+                )
             case part:
                 return part
 
@@ -135,6 +141,7 @@ class Assembler:
                 part = self._part(event.choice, event.index, Audio)
                 part.data.append(event.data)
                 part.transcript.append(event.transcript)
+                part.expires_at = event.expires_at or part.expires_at
             case events.PartEnd():
                 self._part(event.choice, event.index, ()).ended = True
             case events.LogprobsDelta():

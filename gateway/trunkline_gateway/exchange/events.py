@@ -94,12 +94,13 @@ class CitationDelta(msgspec.Struct, frozen=True, gc=False):
 
 
 class AudioDelta(msgspec.Struct, frozen=True, gc=False):
-    """More of an `Audio`: base64 of whole samples, or of what is said in it."""
+    """More of an `Audio`: base64 of whole samples, or of what is said in it; and till when it can be referred to."""
 
     index: int
     data: str = ""
     transcript: str = ""
     choice: int = 0
+    expires_at: int | None = None
 
 
 class PartEnd(msgspec.Struct, frozen=True, gc=False):

@@ -14,7 +14,10 @@ import hashlib
 from collections.abc import Mapping
 from typing import Final
 
-from trunkline_gateway.exchange.content import Maker, Seal
+import msgspec
+
+from trunkline_gateway.exchange.content import Maker, Part, Reasoning, Seal, Text, ToolCall
+from trunkline_gateway.exchange.request import ChatRequest, Request
 
 MARK: Final = "VEwx"
 """How every stamped seal begins: base64 of ``TL1``. A body that holds it must go through the exchange."""
@@ -55,3 +58,33 @@ def read(text: str, maker: Maker) -> Seal:
 def fits(seal: Seal | None, maker: Maker, account: str) -> bool:
     """Whether models of ``maker`` at ``account`` (a fingerprint) can read it: an unknown account may be the one."""
     return seal is not None and seal.maker == maker and (not seal.account or seal.account == account)
+
+
+def has_seals(request: Request) -> bool:
+    """Whether anything in its turns is sealed."""
+    if not isinstance(request, ChatRequest):
+        return False
+    return any(_is_sealed(part) for turn in request.turns for part in turn.parts)
+
+
+def without_seals(request: Request) -> Request:
+    """The same with nothing sealed, and ``reasoning_signature`` among what is lost."""
+    if not isinstance(request, ChatRequest):
+        return request
+    replace = msgspec.structs.replace
+    turns = tuple(replace(turn, parts=tuple(_unsealed(part) for part in turn.parts)) for turn in request.turns)
+    return replace(request, turns=turns, unsaid=(*request.unsaid, "reasoning_signature"))
+
+
+def _is_sealed(part: Part) -> bool:
+    if isinstance(part, Reasoning):
+        return part.signature is not None or part.encrypted is not None
+    return isinstance(part, Text | ToolCall) and part.seal is not None
+
+
+def _unsealed(part: Part) -> Part:
+    if isinstance(part, Reasoning):
+        return msgspec.structs.replace(part, signature=None, encrypted=None)
+    if isinstance(part, Text | ToolCall):
+        return msgspec.structs.replace(part, seal=None)
+    return part

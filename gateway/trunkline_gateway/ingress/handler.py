@@ -1,7 +1,7 @@
 """The one request handler of the APIs: who asks, what for, may they; then the attempt loop, and the account of it.
 
 It knows neither sockets nor ASGI (see `http`), keeps nothing between requests, and serves a request from one table
-from beginning to end. Errors have OpenAI's shape; every answer has an ``x-request-id``.
+from beginning to end. Errors are in the caller's dialect; every answer has an ``x-request-id``.
 """
 
 import asyncio
@@ -9,24 +9,22 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
-from urllib.parse import unquote
+from typing import Any, Final
 
-from trunkline_gateway import errors
+from trunkline_gateway import envelope, errors, registry
 from trunkline_gateway.catalog import models as catalog
-from trunkline_gateway.dialects.openai_chat import errors as openai_errors
-from trunkline_gateway.dialects.openai_chat import request as openai_request
-from trunkline_gateway.exchange import Operation
+from trunkline_gateway.catalog import shapes
+from trunkline_gateway.dialect import Ingress
+from trunkline_gateway.exchange import losses
 from trunkline_gateway.http import NO_HEADERS, Body, ClientGoneError, Head, Responder
-from trunkline_gateway.ingress import request_ids, rest
+from trunkline_gateway.ingress import caller, estimate, paths, request_ids, rest
 from trunkline_gateway.ingress.authenticate import authenticate
 from trunkline_gateway.ingress.shortcut import PATIENCE_SECONDS, Direct, Patience, Shortcut
-from trunkline_gateway.routing import attempts, request_heads, upstream_request
+from trunkline_gateway.routing import attempts, plan, request_heads, upstream_request
 from trunkline_gateway.routing.health import Health
-from trunkline_gateway.routing.resolve import resolve
+from trunkline_gateway.routing.resolve import Resolved, resolve
 from trunkline_gateway.routing.snapshot import Key, Network, Snapshot
 from trunkline_gateway.routing.underway import Underway
 from trunkline_gateway.telemetry.exchange import CLIENT_GONE_STATUS, Exchange
@@ -43,39 +41,14 @@ _JSON: Final = (b"content-type", b"application/json")
 _PARSED_AT_ONCE_BYTES: Final = 512 << 10
 """A longer body is parsed in a thread, so that it does not hold up everybody else."""
 
-_Endpoint: TypeAlias = Literal["chat", "embeddings", "models", "model"]
+_MAX_TRANSLATED_AT_ONCE_BYTES: Final = 64 << 10
+"""A longer body is translated in a task of its own."""
 
-_METHODS: Final[Mapping[_Endpoint, tuple[str, ...]]] = MappingProxyType(
-    {"chat": ("POST",), "embeddings": ("POST",), "models": ("GET", "HEAD"), "model": ("GET", "HEAD")}
-)
-_PATHS: Final[Mapping[str, _Endpoint]] = MappingProxyType(
-    {"/chat/completions": "chat", "/embeddings": "embeddings", "/models": "models"}
-)
-_MODEL_PATH: Final = "/models/"
-
-
-class _Match(NamedTuple):
-    endpoint: _Endpoint
-    model: str = ""
-
-
-_FIXED: Final[Mapping[str, _Match]] = {
-    version + path + slash: _Match(endpoint)
-    for path, endpoint in _PATHS.items()
-    for version in ("", "/v1")
-    for slash in ("", "/")
+_HOT: Final = {
+    path: (match, registry.INGRESS[match.dialect, match.operation])
+    for path, match in paths.FIXED.items()
+    if match.endpoint == "call"
 }
-
-
-def match(path: str) -> _Match | None:
-    """Find what ``path`` is for: with or without ``/v1``, with or without a slash at the end. Nothing else decides."""
-    if (fixed := _FIXED.get(path)) is not None:
-        return fixed
-    short = path.removeprefix("/v1") if path.startswith("/v1/") else path
-    short = short.removesuffix("/")
-    if short.startswith(_MODEL_PATH) and len(short) > len(_MODEL_PATH):
-        return _Match("model", unquote(short.removeprefix(_MODEL_PATH), errors="replace"))
-    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +107,7 @@ class Handler:
         begun = time.monotonic()
         exchange = _exchange(head)
         self._metrics.began()
-        await self._see_through(self._answer(head, body, responder, exchange), responder, exchange, begun)
+        await self._see_through(self._answer(head, body, responder, exchange), head, responder, exchange, begun)
 
     def gathers(self, head: Head) -> bool:
         """Whether to wait a moment for the rest of a body: it is short enough for `at_once`, and the key is good."""
@@ -150,12 +123,10 @@ class Handler:
     def at_once(self, head: Head, responder: Direct) -> bool:
         """Serve a request by a `Shortcut`, or refuse it, if it is of the kind that one is for; else do nothing."""
         begun = time.monotonic()
-        found = _FIXED.get(head.path)
+        found = _HOT.get(head.path)
         if found is None or head.method != "POST" or b"content-encoding" in head.first:
             return False
-        operation = found.endpoint
-        if operation != "chat" and operation != "embeddings":  # twice as fast as a set
-            return False
+        match, ingress = found
         sent = responder.arrived()
         if len(sent) > self._max_at_once_bytes:
             return False
@@ -163,32 +134,39 @@ class Handler:
         if not snapshot.version:
             return False
         exchange = _exchange(head)
+        exchange.dialect = match.dialect
         try:
             key = authenticate(head, snapshot, wall=self._wall, trusted_proxies=self._policy.trusted_proxies)
             exchange.key = key.name
             exchange.team = key.team
-            request = openai_request.parse(sent, operation, at_once=True)
+            request = envelope.parse(sent, match.operation, match.dialect, ingress.read_envelope, at_once=True)
             if request.stream:
                 return False
             resolved = resolve(snapshot, key, request.model)
-            call = attempts.Call(request, resolved, exchange.request_id, request_heads.crossing(head.first))
+            crossing = request_heads.crossing(head.first)
+            call = attempts.Call(request, resolved, exchange.request_id, ingress, crossing, int(self._wall()))
             order = attempts.plan_calmly(call, self._health)
             if order is None:
                 return False
             candidate = order.candidates[0]
-            sending = upstream_request.build(call, candidate, candidate.keys[0], self._policy.serving.timeouts)
+            if candidate.dialect != match.dialect and len(sent) > _MAX_TRANSLATED_AT_ONCE_BYTES:
+                return False
+            prepared = upstream_request.prepare(call, candidate, upstream_request.Neutral(call))
+            timeouts = self._policy.serving.timeouts
+            sending = upstream_request.build(prepared, candidate, candidate.keys[0], False, timeouts)
             answer = self._client.start(sending)
-        except (openai_request.LaboriousError, errors.UpstreamError):  # another target may still do it
+        # Another target may still do it.
+        except (envelope.LaboriousError, errors.UpstreamError, errors.UnsupportedFeatureError):
             return False
         except errors.GatewayError as error:
             # Not for `handle` to find out once more: what is wrong may be long to look for.
             self._metrics.began()
-            responder.go_on(self._see_through(_raised(error), responder, exchange, begun))
+            responder.go_on(self._see_through(_raised(error), head, responder, exchange, begun))
             return True
         if answer is None:
             return False
         self._metrics.began()
-        Shortcut(self, responder, exchange, begun, call, order, sending, answer)
+        Shortcut(self, responder, exchange, begun, call, order, prepared, sending, answer, head)
         return True
 
     async def resume(self, left: Shortcut) -> None:
@@ -196,19 +174,19 @@ class Handler:
         elapsed = time.monotonic() - left.begun
         underway = Underway(self._client, left.order, left.request, left.answer, elapsed)
         work = self._attempt(left.call, left.responder, left.exchange, underway)
-        await self._see_through(work, left.responder, left.exchange, left.begun)
+        await self._see_through(work, left.head, left.responder, left.exchange, left.begun)
 
     async def _see_through(
-        self, work: Coroutine[Any, Any, None], responder: Responder, exchange: Exchange, begun: float
+        self, work: Coroutine[Any, Any, None], head: Head, responder: Responder, exchange: Exchange, begun: float
     ) -> None:
         """Do ``work``; see that an answer comes of it, and that it is accounted for."""
         try:
             await work
         except (errors.AuthenticationError, errors.ForbiddenAddressError) as error:
             self._metrics.refused_key(error.code or "")
-            await _refuse(error, responder, exchange)
+            await _refuse(error, head, responder, exchange)
         except errors.GatewayError as error:
-            await _refuse(error, responder, exchange)
+            await _refuse(error, head, responder, exchange)
         except ClientGoneError:
             exchange.client_gone = True
         except asyncio.CancelledError:
@@ -217,7 +195,7 @@ class Handler:
             raise
         except Exception:
             _logger.exception("a request failed", extra=logs.fields(request_id=exchange.request_id))
-            await _give_up(responder, exchange)
+            await _give_up(head, responder, exchange)
         finally:
             if exchange.client_gone and not exchange.status:
                 exchange.status = CLIENT_GONE_STATUS
@@ -230,28 +208,36 @@ class Handler:
         self._ledger.add(exchange)
 
     async def _answer(self, head: Head, body: Body, responder: Responder, exchange: Exchange) -> None:
-        found = match(head.path)
-        if found is None:
-            raise _no_such_url(head)
-        endpoint = found.endpoint
-        if head.method not in _METHODS[endpoint]:
-            raise errors.MethodNotAllowedError(head.method, _METHODS[endpoint])
+        found = paths.match(head.path)
+        if found is None or found.endpoint == "stored":
+            raise _no_such_url(head) if found is None else _nothing_stored()
+        if head.method not in paths.METHODS[found.endpoint]:
+            raise errors.MethodNotAllowedError(head.method, paths.METHODS[found.endpoint])
         snapshot = self._table()
         if not snapshot.version:
             raise _not_ready()
         key = authenticate(head, snapshot, wall=self._wall, trusted_proxies=self._policy.trusted_proxies)
         exchange.key = key.name
         exchange.team = key.team
-        if endpoint == "chat" or endpoint == "embeddings":
-            await self._complete(endpoint, snapshot, key, head, body, responder, exchange)
-        elif endpoint == "models":
-            await _send_json(catalog.render_list(snapshot, key), responder, exchange)
+        if found.prefix and found.prefix.lower() not in snapshot.direct and found.prefix.lower() not in paths.ALIASES:
+            raise _no_such_url(head)
+        if found.endpoint == "call":
+            exchange.dialect = found.dialect
+            await self._complete(found, snapshot, key, head, body, responder, exchange)
+            return
+        dialect = caller.dialect_of(head, found)
+        if found.endpoint == "models":
+            entries = catalog.entries(snapshot, key)
+            if found.prefix.lower() in snapshot.direct and found.prefix.lower() not in paths.ALIASES:
+                entries = [entry for entry in entries if entry.id.startswith(found.prefix.lower() + ":")]
+            listed = shapes.render_list(entries, dialect, head.query)
         else:
-            await _send_json(catalog.render_one(snapshot, key, found.model), responder, exchange)
+            listed = shapes.render_one(catalog.entry(snapshot, key, found.model), dialect)
+        await _send_json(listed, responder, exchange)
 
     async def _complete(
         self,
-        operation: Literal["chat", "embeddings"],
+        found: paths.Match,
         snapshot: Snapshot,
         key: Key,
         head: Head,
@@ -264,10 +250,15 @@ class Handler:
             message = "Compressed request bodies are not accepted; send the body without Content-Encoding."
             raise errors.InvalidRequestError(message, status=415, code="unsupported_content_encoding")
         sent = await body.read(self._policy.max_body_bytes)
-        request = await _parsed(sent, operation)
+        ingress = caller.ingress_of(found, head.query)
+        request = await _parsed(sent, found, ingress, head.query)
         del sent
-        resolved = resolve(snapshot, key, request.model)
-        call = attempts.Call(request, resolved, exchange.request_id, request_heads.crossing(head.first))
+        resolved = _resolved(snapshot, key, request.model, found.prefix)
+        crossing = request_heads.crossing(head.first)
+        call = attempts.Call(request, resolved, exchange.request_id, ingress, crossing, int(self._wall()))
+        if found.operation == "count_tokens" and not plan.line_up(resolved, "count_tokens", found.dialect).spoken:
+            await _estimate(call, responder, exchange)
+            return
         await self._attempt(call, responder, exchange, None)
 
     async def _attempt(
@@ -289,12 +280,55 @@ class Handler:
             _account(outcome, exchange)
 
 
-async def _parsed(body: bytes, operation: Operation) -> openai_request.Request:
+async def _parsed(body: bytes, found: paths.Match, ingress: Ingress, query: bytes) -> envelope.Request:
     """The envelope; what takes long is done in a thread, so that it does not hold up everybody else."""
+
+    def parse(at_once: bool) -> envelope.Request:
+        return envelope.parse(
+            body,
+            found.operation,
+            found.dialect,
+            ingress.read_envelope,
+            at_once=at_once,
+            model=found.model,
+            stream=found.stream,
+            query=query,
+        )
+
+    if found.model:
+        envelope.check_model(found.model)
     if len(body) <= _PARSED_AT_ONCE_BYTES:
-        with contextlib.suppress(openai_request.LaboriousError):
-            return openai_request.parse(body, operation, at_once=True)
-    return await asyncio.to_thread(openai_request.parse, body, operation)
+        with contextlib.suppress(envelope.LaboriousError):
+            return parse(True)
+    return await asyncio.to_thread(parse, False)
+
+
+def _resolved(snapshot: Snapshot, key: Key, model: str, prefix: str) -> Resolved:
+    """What a request is for. A credential's name in front of the path wins over an alias that is called the same."""
+    prefix = prefix.lower()
+    if prefix not in snapshot.direct:
+        return resolve(snapshot, key, model)
+    try:
+        return resolve(snapshot, key, f"{prefix}:{model}")
+    except errors.ModelNotFoundError:
+        if prefix not in paths.ALIASES:
+            raise errors.ModelNotFoundError(model) from None
+    return resolve(snapshot, key, model)
+
+
+async def _estimate(call: attempts.Call, responder: Responder, exchange: Exchange) -> None:
+    """Answer a count that no target of the model can give, and say that it is none."""
+    lost = ("count_estimated",)
+    if call.resolved.policy.lossy == "Reject":
+        message = f"No upstream of the model '{call.request.model}' counts tokens, and its policy allows no estimate."
+        raise errors.UnsupportedFeatureError(message, param="model")
+    request = call.ingress.decode(call.request.fields, call.request.model, False, call.request.query)
+    encoded = call.ingress.encode(estimate.tokens(request), request)
+    exchange.group = call.resolved.group
+    exchange.lost = lost
+    exchange.status = 200
+    headers = (_request_id(exchange), _JSON, (b"x-trunkline-lossy", losses.header(lost).encode("ascii")))
+    await responder.answer(200, NO_HEADERS, headers, encoded.body)
 
 
 async def _raised(error: errors.GatewayError) -> None:
@@ -317,6 +351,8 @@ def _account(outcome: attempts.Outcome, exchange: Exchange) -> None:
     exchange.truncated = outcome.truncated
     exchange.client_gone = outcome.client_gone
     exchange.error = outcome.error
+    exchange.upstream_dialect = outcome.upstream_dialect
+    exchange.lost = outcome.lost
     if outcome.usage is not None:
         exchange.count(outcome.usage)
 
@@ -329,7 +365,7 @@ async def _send_json(body: bytes, responder: Responder, exchange: Exchange) -> N
     await responder.answer(200, NO_HEADERS, (_request_id(exchange), _JSON), body)
 
 
-async def _refuse(error: errors.GatewayError, responder: Responder, exchange: Exchange) -> None:
+async def _refuse(error: errors.GatewayError, head: Head, responder: Responder, exchange: Exchange) -> None:
     exchange.error = error.code or error.type
     if responder.started:  # not by anybody's plan: the attempt loop ends what it has begun
         await responder.abort()
@@ -343,7 +379,7 @@ async def _refuse(error: errors.GatewayError, responder: Responder, exchange: Ex
         headers.append((b"retry-after", b"%d" % math.ceil(error.retry_after_seconds)))
     try:
         exchange.status = error.status
-        await responder.answer(error.status, NO_HEADERS, headers, openai_errors.render(error))
+        await responder.answer(error.status, NO_HEADERS, headers, caller.side_of(head).render_error(error))
     except ClientGoneError:
         exchange.client_gone = True
 
@@ -352,9 +388,9 @@ def _request_id(exchange: Exchange) -> tuple[bytes, bytes]:
     return (b"x-request-id", exchange.request_id.encode("ascii"))
 
 
-async def _give_up(responder: Responder, exchange: Exchange) -> None:
+async def _give_up(head: Head, responder: Responder, exchange: Exchange) -> None:
     message = f"Something went wrong in the gateway. The request id {exchange.request_id} finds it in the log."
-    await _refuse(errors.GatewayError(message, code="internal_error"), responder, exchange)
+    await _refuse(errors.GatewayError(message, code="internal_error"), head, responder, exchange)
 
 
 def _no_such_url(head: Head) -> errors.GatewayError:
@@ -364,6 +400,11 @@ def _no_such_url(head: Head) -> errors.GatewayError:
         status=404,
         code="unknown_url",
     )
+
+
+def _nothing_stored() -> errors.GatewayError:
+    message = "Answers are not stored here: send the whole conversation in 'input', with store: false."
+    return errors.InvalidRequestError(message, status=404, code="not_stored")
 
 
 def _not_ready() -> errors.GatewayError:

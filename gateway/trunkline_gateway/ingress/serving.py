@@ -6,9 +6,8 @@ from collections.abc import Coroutine
 from typing import Any
 
 from trunkline_gateway import errors
-from trunkline_gateway.dialects.openai_chat import errors as openai_errors
 from trunkline_gateway.http import NO_HEADERS
-from trunkline_gateway.ingress import refusals, request_ids
+from trunkline_gateway.ingress import caller, refusals, request_ids
 from trunkline_gateway.ingress.asgi import Handler
 from trunkline_gateway.ingress.hot import HotRequest
 
@@ -144,5 +143,5 @@ def send_error(request: HotRequest, error: errors.GatewayError) -> str:
     """Answer with ``error``, only while nothing is out; give the request id."""
     request_id = request_ids.accept(request.head.first.get(b"x-request-id"))
     headers = refusals.headers_of(error, request_id)
-    request.send(error.status, NO_HEADERS, headers, openai_errors.render(error))
+    request.send(error.status, NO_HEADERS, headers, caller.side_of(request.head).render_error(error))
     return request_id

@@ -12,17 +12,19 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
 from trunkline_gateway import errors
-from trunkline_gateway.dialects.openai_chat import response as openai_response
-from trunkline_gateway.http import Responder
-from trunkline_gateway.routing import attempts
-from trunkline_gateway.routing.one_attempt import attempts_header, content_type_of
+from trunkline_gateway.http import Head, Responder
+from trunkline_gateway.routing import attempts, whole
+from trunkline_gateway.routing.one_attempt import attempts_header, content_type_of, lossy_header
 from trunkline_gateway.routing.plan import Plan
+from trunkline_gateway.routing.upstream_request import Prepared
 from trunkline_gateway.telemetry.exchange import CLIENT_GONE_STATUS, Exchange
 from trunkline_gateway.timers import Timer, Timers
 from trunkline_gateway.upstream.client import PendingResponse, Request
 from trunkline_protocol import logs
 
 _HEADERS: Final = b"x-request-id: %%b\r\n%b: %b\r\ncontent-type: %%b\r\n" % attempts_header(1)
+
+_JSON: Final = b"application/json"
 
 _logger = logging.getLogger(__name__)
 
@@ -107,7 +109,9 @@ class Shortcut:
         "begun",
         "call",
         "exchange",
+        "head",
         "order",
+        "prepared",
         "request",
         "responder",
     )
@@ -120,8 +124,10 @@ class Shortcut:
         begun: float,
         call: attempts.Call,
         order: Plan,
+        prepared: Prepared,
         request: Request,
         answer: PendingResponse,
+        head: Head,
     ) -> None:
         self._host = host
         self.responder = responder
@@ -129,8 +135,10 @@ class Shortcut:
         self.begun = begun
         self.call = call
         self.order = order
+        self.prepared = prepared
         self.request = request
         self.answer = answer
+        self.head = head
         host.patience.begin(self)
         answer.notify(self._over)
         responder.handed_over = self.hand_over
@@ -155,21 +163,26 @@ class Shortcut:
         answer, responder, exchange = self.answer, self.responder, self.exchange
         if not answer.complete or answer.status != 200 or not responder.writable:
             return False
-        body = answer.peek()
+        candidate = self.order.candidates[0]
         try:
-            whole = openai_response.read(body)
+            came = whole.read(answer.peek(), self.prepared, candidate, self.call.ingress)
         except errors.UpstreamProtocolError:
             return False
-        if whole.error_status is not None:
+        if came.error_status is not None:
             return False
         self._host.patience.end(self)
         responder.handed_over = None
-        target = self.order.candidates[0].target
-        own = _HEADERS % (exchange.request_id.encode("ascii"), content_type_of(answer))
-        responder.send_encoded(200, target.answered.encoded, own, body)
+        own = _HEADERS % (
+            exchange.request_id.encode("ascii"),
+            content_type_of(answer) if self.prepared.native else _JSON,
+        )
+        if came.lost:
+            own += b"%b: %b\r\n" % lossy_header(came.lost)
+        responder.send_encoded(200, candidate.target.answered.encoded, own, came.body)
         exchange.status = 200
+        exchange.lost = came.lost
         exchange.first_byte_seconds = time.monotonic() - self.begun
-        if (usage := whole.usage) is not None:
+        if (usage := came.usage) is not None:
             exchange.count(usage)
         self._account("ok")
         return True
@@ -186,6 +199,7 @@ class Shortcut:
         exchange.group = self.call.resolved.group
         if result == "ok":
             exchange.target = target
+            exchange.upstream_dialect = self.order.candidates[0].dialect
         exchange.attempts = 1
         exchange.attempt_results = ((target, result),)
         self._host.finish(exchange, self.begun)

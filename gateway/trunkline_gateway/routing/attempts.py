@@ -5,12 +5,13 @@ Every way out closes the upstream's response. Nothing of a failed attempt reache
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 from trunkline_gateway import errors
-from trunkline_gateway.dialects.openai_chat import errors as openai_errors
+from trunkline_gateway.exchange import Operation
 from trunkline_gateway.http import Block, ClientGoneError, Responder
-from trunkline_gateway.routing import failures, plan
+from trunkline_gateway.routing import failures, plan, upstream_request
 from trunkline_gateway.routing.call import Attempt, Call, Outcome, Result, Settings
 from trunkline_gateway.routing.downstream import Downstream
 from trunkline_gateway.routing.failures import Failure
@@ -20,10 +21,20 @@ from trunkline_gateway.routing.plan import Candidate, Chance, Plan
 from trunkline_gateway.routing.scope import Scope, TimeIsUpError
 from trunkline_gateway.routing.snapshot import UpstreamKey, answered
 from trunkline_gateway.routing.underway import Underway
+from trunkline_gateway.routing.upstream_request import Prepared
 from trunkline_gateway.timers import Timers
 from trunkline_gateway.upstream.client import Client
 
 __all__ = ["Attempt", "Call", "Outcome", "Result", "Settings", "plan_calmly", "serve"]
+
+_OPERATIONS: Final[Mapping[Operation, str]] = {
+    "chat": "chat completions",
+    "embeddings": "embeddings",
+    "count_tokens": "the counting of tokens",
+}
+
+_UNUSABLE: Final = failures.without_attempt(errors.UpstreamError(failures.NO_TARGET))
+"""The key cannot be used any more; nothing was sent."""
 
 _LAST_WORD_SECONDS = 1.0
 """For the error of a request that is ended early; its client may have stopped reading."""
@@ -58,7 +69,7 @@ async def serve(
     """
     outcome = outcome if outcome is not None else Outcome()
     group = outcome.group = call.resolved.group
-    downstream = Downstream(responder, call.request_id, group, settings=settings, timers=timers)
+    downstream = Downstream(responder, call.request_id, group, call.ingress, settings=settings, timers=timers)
     attempts = _Loop(call, underway or client, health, downstream, settings, outcome, timers)
     attempts.chance = chance
     attempts.underway = underway
@@ -88,7 +99,7 @@ async def serve(
 
 def plan_calmly(call: Call, health: Health, chance: Chance = random.random) -> Plan | None:
     """The plan for a call, if its first target and key are well; None where it takes more thought."""
-    order = plan.plan(call.resolved, call.request.operation, health, chance)
+    order = plan.plan(call.resolved, call.request.operation, call.request.dialect, health, chance)
     if not order.candidates:
         return None
     first = order.candidates[0]
@@ -114,13 +125,14 @@ class _Loop(Serving):
             await self._refuse(failure)
 
     def _plan(self) -> Plan:
-        return plan.plan(self.call.resolved, self.call.request.operation, self.health, self.chance)
+        request = self.call.request
+        return plan.plan(self.call.resolved, request.operation, request.dialect, self.health, self.chance)
 
     def _impossible(self) -> Failure | None:
-        """Why nothing needs to be tried at all: no target speaks the dialect. None: there are no targets."""
+        """Why nothing needs to be tried at all: no target does the operation. None: there are no targets."""
         if not any(target.upstream for target in self.call.resolved.targets):
             return None
-        operation = {"chat": "chat completions", "embeddings": "embeddings"}[self.call.request.operation]
+        operation = _OPERATIONS[self.call.request.operation]
         message = f"The model '{self.call.request.model}' does not do {operation}."
         return failures.without_attempt(
             errors.InvalidRequestError(message, param="model", code="unsupported_operation")
@@ -130,18 +142,35 @@ class _Loop(Serving):
         """Try one after the other; None once the client has its answer, else the failure that helps most."""
         failed: list[Failure] = []
         for left, candidate in self._in_turn(order):
+            try:
+                prepared = upstream_request.prepare(self.call, candidate, self.neutral)
+            except errors.UnsupportedFeatureError as error:  # another target may be told all of it
+                failed.append(failures.without_attempt(error, target=candidate.target.name))
+                continue
+            except errors.InvalidRequestError as error:
+                return failures.without_attempt(error)
             for key in candidate.keys[: plan.keys_left(len(failed), left)]:
-                ticket = self._begin(candidate, key)
-                if ticket is None:  # the key cannot be used any more; nothing was sent
-                    continue
-                with ticket:
-                    failure = await OneAttempt(self, candidate, key, ticket).run()
+                failure = await self._try(candidate, key, prepared)
+                if failure is not None and failure.seals:
+                    self.neutral.unseal()
+                    prepared = upstream_request.prepare(self.call, candidate, self.neutral)
+                    failure = await self._try(candidate, key, prepared)
                 if failure is None:
                     return None
+                if failure is _UNUSABLE:
+                    continue
                 failed.append(failure)
                 if failures.ends_target(failure):
                     break
         return self._most_helpful(failed)
+
+    async def _try(self, candidate: Candidate, key: UpstreamKey, prepared: Prepared) -> Failure | None:
+        """One attempt. None: the client has its answer."""
+        ticket = self._begin(candidate, key)
+        if ticket is None:
+            return _UNUSABLE
+        with ticket:
+            return await OneAttempt(self, candidate, key, ticket, prepared).run()
 
     def _begin(self, candidate: Candidate, key: UpstreamKey) -> Ticket | None:
         if self._is_out:
@@ -186,15 +215,15 @@ class _Loop(Serving):
         return best if wait is None or best.status != 429 else failures.with_retry_after(best, wait)
 
     async def _refuse(self, failure: Failure) -> None:
-        self.outcome.error = failure.error.code or failure.error.type
+        self.outcome.error = failure.code
         self.outcome.target = failure.target
-        body = openai_errors.render(failure.error) if failure.body is None else failure.body
         helpful = failure.retry_after_seconds if failure.status in (429, 503) else None
         await self.downstream.refuse(
             failure.status,
             Block(answered(self.call.resolved.group, failure.target)),
             (attempts_header(len(self.outcome.attempts)),),
-            body,
+            failure.error,
+            failure.body,
             retry_after_seconds=helpful,
         )
 

@@ -5,7 +5,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from trunkline_gateway.dialects.openai_chat import request as openai_request
+from trunkline_gateway import envelope
+from trunkline_gateway.dialect import Ingress
 from trunkline_gateway.exchange import Usage
 from trunkline_gateway.http import Headers
 from trunkline_gateway.routing.resolve import Resolved
@@ -49,13 +50,17 @@ class Call(NamedTuple):
     """A request that may be served: who asks and for what is settled.
 
     Attributes:
-        crossing: The client's headers that an upstream gets; see `request_heads.crossing`.
+        ingress: The client's side of its dialect.
+        crossing: The client's headers that an upstream may get; see `request_heads.crossing`.
+        now: Unix seconds, for answers that come without a time.
     """
 
-    request: openai_request.Request
+    request: envelope.Request
     resolved: Resolved
     request_id: str
+    ingress: Ingress
     crossing: Headers = ()
+    now: int = 0
 
 
 class Attempt(NamedTuple):
@@ -78,6 +83,8 @@ class Outcome(msgspec.Struct, kw_only=True):
         target: Which one answered; empty: none, or a direct model's.
         provider: Of the target that answered.
         attempts: In order.
+        upstream_dialect: That was spoken to it.
+        lost: Names of what the request, or the answer, lost on the way; see `exchange.losses`.
         usage: The upstream's own figures; None where it gave none.
         ttft_seconds: To the first content of the answer, streamed or whole; None: there was none.
         streamed: The answer was a stream of events.
@@ -91,6 +98,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     target: str = ""
     provider: str = ""
     attempts: list[Attempt] = []
+    upstream_dialect: str = ""
+    lost: tuple[str, ...] = ()
     usage: Usage | None = None
     ttft_seconds: float | None = None
     duration_seconds: float = 0.0

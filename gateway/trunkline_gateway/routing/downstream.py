@@ -9,8 +9,7 @@ import math
 from collections.abc import Coroutine
 from typing import Any, Final, Literal, TypeAlias
 
-from trunkline_gateway import sse
-from trunkline_gateway.dialects.openai_chat import errors as openai_errors
+from trunkline_gateway.dialect import Ingress
 from trunkline_gateway.errors import GatewayError
 from trunkline_gateway.http import Block, ClientGoneError, Headers, Responder
 from trunkline_gateway.routing.call import Settings
@@ -20,7 +19,6 @@ from trunkline_gateway.timers import Timer, Timers
 State: TypeAlias = Literal["held", "opened", "committed", "ended"]
 
 _STREAM: Final = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),  # nginx would collect events
 )
@@ -35,9 +33,17 @@ class Downstream:
     """
 
     def __init__(
-        self, responder: Responder, request_id: str, group: str, *, settings: Settings, timers: Timers
+        self,
+        responder: Responder,
+        request_id: str,
+        group: str,
+        ingress: Ingress,
+        *,
+        settings: Settings,
+        timers: Timers,
     ) -> None:
         """Begin with nothing out. ``group`` is named where nothing else is known of the answer yet."""
+        self._ingress = ingress
         self.state: State = "held"
         self.status = 0
         self._responder = responder
@@ -77,7 +83,7 @@ class Downstream:
         try:
             if self.state == "held":
                 self.status = 200
-                await self._responder.start(200, block, (self._request_id, *headers, *_STREAM[1:]))
+                await self._responder.start(200, block, (self._request_id, *headers, *_STREAM))
             self.state = "committed"
             await self._responder.write(data)
         finally:
@@ -137,20 +143,45 @@ class Downstream:
         await self._responder.start(status, block, (self._request_id, *headers))
 
     async def refuse(
-        self, status: int, block: Block, headers: Headers, body: bytes, *, retry_after_seconds: float | None
+        self,
+        status: int,
+        block: Block,
+        headers: Headers,
+        error: GatewayError,
+        body: bytes | None = None,
+        *,
+        content_type: bytes = _JSON,
+        retry_after_seconds: float | None = None,
     ) -> None:
-        """An error in OpenAI's shape: as an answer, or as the last event where the status is spent."""
+        """An error in the client's dialect: as an answer, or as the last event where the status is spent.
+
+        Args:
+            status: Of the answer.
+            block: See `Responder`.
+            headers: Likewise.
+            error: What went wrong.
+            body: The same, where it is written already.
+            content_type: Of ``body``.
+            retry_after_seconds: When trying again makes sense.
+        """
+        began = self.state == "committed"
         if await self.settle() != "held":
-            await self.finish(openai_errors.event_of(body))
+            await self.finish(self._event(error, began))
             return
-        own = [(b"content-type", _JSON)]
+        if body is None:
+            body = self._ingress.render_error(error)
+        own = [(b"content-type", content_type)]
         if retry_after_seconds is not None:
             own.append((b"retry-after", b"%d" % max(math.ceil(retry_after_seconds), 1)))
         await self.answer(status, block, (*headers, *own), body)
 
     async def fail(self, error: GatewayError) -> None:
-        """The end of a committed stream that broke off: an explicit error, and no ``[DONE]``."""
-        await self.finish(openai_errors.event(error))
+        """The end of a committed stream that broke off: an explicit error, and no end of its own."""
+        await self.finish(self._event(error, True))
+
+    def _event(self, error: GatewayError, began: bool) -> bytes:
+        event = self._ingress.error_event
+        return self._ingress.render_error(error) if event is None else event(error, began)
 
     # ---- keeping alive ----
 
@@ -171,8 +202,10 @@ class Downstream:
                 self.state = "opened"
                 self.status = 200
                 block = Block(answered(self._group, ""))
-                await self._responder.start(200, block, (self._request_id, *_STREAM))
-            await self._responder.write(sse.KEEP_ALIVE)
+                content_type = (b"content-type", self._ingress.stream_type)
+                await self._responder.start(200, block, (self._request_id, content_type, *_STREAM))
+            if self._ingress.keep_alive:
+                await self._responder.write(self._ingress.keep_alive)
         except ClientGoneError:
             return  # whoever serves it finds out by itself
         self._last = self._timers.time()

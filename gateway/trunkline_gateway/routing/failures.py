@@ -1,6 +1,7 @@
 """What a failed attempt was, whose fault it is, and what the client gets when all of them failed."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC
@@ -36,7 +37,8 @@ class Failure:
         status: As the client gets it, should this be the one.
         upstream_status: As the upstream said; 0: it said none.
         target: At which target; empty: at none, or a direct model's.
-        body: The upstream's own words, clean, in OpenAI's shape; None: `error` is what is said.
+        seals: It is about sealed reasoning: to be tried again without.
+        body: `error` as it is written in the client's dialect; None: not yet.
     """
 
     status: int
@@ -46,6 +48,16 @@ class Failure:
     error: errors.GatewayError
     body: bytes | None = None
     retry_after_seconds: float | None = None
+    seals: bool = False
+
+    @property
+    def code(self) -> str:
+        """For logs and metrics: a word of ours, whatever the upstream calls it."""
+        if self.result == "rate_limited":
+            return "rate_limit_exceeded"
+        if self.result == "server_error":
+            return "upstream_error"
+        return self.error.code or self.error.type
 
 
 def kind_of(status: int) -> Kind:
@@ -62,9 +74,14 @@ def kind_of(status: int) -> Kind:
 
 
 def of_status(
-    status: int, *, target: str, body: bytes | None = None, retry_after_seconds: float | None = None
+    status: int,
+    *,
+    target: str,
+    said: errors.GatewayError | None = None,
+    body: bytes | None = None,
+    retry_after_seconds: float | None = None,
 ) -> Failure:
-    """The failure that a status is, unless it is the answer."""
+    """The failure that a status is, unless it is the answer. ``said``: the upstream's own words."""
     kind = kind_of(status)
     if kind == "key":
         return Failure(
@@ -75,14 +92,14 @@ def of_status(
             error=errors.UpstreamError(REJECTED, code="upstream_rejected_credentials"),
         )
     if kind in ("redirect", "unknown"):
-        said = REDIRECTED if kind == "redirect" else UNKNOWN
-        return of_exception(errors.UpstreamProtocolError(said), target=target)
+        message = REDIRECTED if kind == "redirect" else UNKNOWN
+        return of_exception(errors.UpstreamProtocolError(message), target=target)
     if kind == "rate":
         result: Result = "rate_limited"
-        error: errors.GatewayError = rate_limited(None)
+        error = said or rate_limited(None)
     else:
         result = "server_error"
-        error = errors.UpstreamStatusError(f"The upstream answered with status {status}.", status=status)
+        error = said or errors.UpstreamStatusError(f"The upstream answered with status {status}.", status=status)
     return Failure(
         status=status,
         upstream_status=status,
@@ -92,6 +109,23 @@ def of_status(
         body=body,
         retry_after_seconds=retry_after_seconds,
     )
+
+
+def about_seals(error: errors.GatewayError, *, target: str) -> Failure:
+    """The upstream could not read sealed reasoning of another account; without it, it may answer."""
+    return Failure(
+        status=error.status, upstream_status=error.status, result="refused", target=target, error=error, seals=True
+    )
+
+
+_SEALS: Final = re.compile(
+    rb"(?i)signature|encrypted[_ ]content|encrypted reasoning|thinking[^.]{0,60}(?:cannot be modified|invalid)"
+)
+
+
+def mentions_seals(body: bytes) -> bool:
+    """Whether an error may be about signed or encrypted reasoning. Providers have no common code for it."""
+    return _SEALS.search(body) is not None
 
 
 def of_exception(error: errors.UpstreamError, *, target: str) -> Failure:
@@ -106,6 +140,9 @@ def of_exception(error: errors.UpstreamError, *, target: str) -> Failure:
 
 def account(failure: Failure, ticket: Ticket) -> None:
     """Tell health whose fault it is."""
+    if failure.result == "refused":
+        ticket.succeeded()
+        return
     if failure.result in ("key_rejected", "rate_limited"):
         ticket.key_failed(failure.upstream_status, failure.retry_after_seconds)
     else:

@@ -4,20 +4,23 @@ import asyncio
 import contextlib
 from typing import Final
 
-from trunkline_gateway import errors
+from trunkline_gateway import errors, exchange, translation
 from trunkline_gateway.dialects.openai_chat import errors as openai_errors
 from trunkline_gateway.dialects.openai_chat import response as openai_response
-from trunkline_gateway.dialects.openai_chat.stream import AnswerStream
+from trunkline_gateway.dialects.openai_chat import stream as openai_stream
+from trunkline_gateway.exchange import losses
 from trunkline_gateway.http import ClientGoneError, Headers
-from trunkline_gateway.routing import failures, upstream_request
+from trunkline_gateway.routing import failures, upstream_request, whole
 from trunkline_gateway.routing.call import Attempt, Call, Outcome, Result, Settings
 from trunkline_gateway.routing.downstream import Downstream
 from trunkline_gateway.routing.failures import Failure
 from trunkline_gateway.routing.health import Health, Ticket
 from trunkline_gateway.routing.plan import Candidate
 from trunkline_gateway.routing.snapshot import UpstreamKey
+from trunkline_gateway.routing.upstream_request import Neutral, Prepared
 from trunkline_gateway.secrecy import Scrubber
 from trunkline_gateway.timers import Timers
+from trunkline_gateway.translation import AnswerStream
 from trunkline_gateway.upstream.client import Client, Response
 
 MAX_ERROR_BYTES: Final = 256 * 1024
@@ -33,9 +36,13 @@ STREAM_TRUNCATED: Final = "stream_truncated"
 UPSTREAM_REFUSED: Final = "upstream_refused"
 """Stands in the outcome for an error whose code is the upstream's own."""
 
+MAX_TRANSLATED_BYTES: Final = 64 << 20
+"""Of a whole answer that has to be held to be translated."""
+
 _CODED: Final = "The upstream compressed its answer, although it was asked not to."
 _JSON: Final = b"application/json"
-_EVENT_STREAM: Final = b"text/event-stream"
+_NO_STREAM: Final = "The upstream streams what cannot be streamed."
+_STREAMS: Final = {"sse": b"text/event-stream", "aws": b"application/vnd.amazon.eventstream"}
 
 
 class Serving:
@@ -43,9 +50,10 @@ class Serving:
 
     Attributes:
         begun: When the request began, on the clock of ``timers``.
+        neutral: The request, for targets that speak another dialect than the client.
     """
 
-    __slots__ = ("begun", "call", "client", "downstream", "health", "outcome", "settings", "timers")
+    __slots__ = ("begun", "call", "client", "downstream", "health", "neutral", "outcome", "settings", "timers")
 
     def __init__(
         self,
@@ -65,6 +73,7 @@ class Serving:
         self.outcome = outcome
         self.timers = timers
         self.begun = timers.time()
+        self.neutral = Neutral(call)
 
 
 class OneAttempt:
@@ -75,9 +84,11 @@ class OneAttempt:
         "_candidate",
         "_downstream",
         "_key",
+        "_lost",
         "_number",
         "_outcome",
         "_passes_on",
+        "_prepared",
         "_result",
         "_scrubber",
         "_serving",
@@ -86,13 +97,17 @@ class OneAttempt:
         "_ticket",
     )
 
-    def __init__(self, serving: Serving, candidate: Candidate, key: UpstreamKey, ticket: Ticket) -> None:
+    def __init__(
+        self, serving: Serving, candidate: Candidate, key: UpstreamKey, ticket: Ticket, prepared: Prepared
+    ) -> None:
         self._serving = serving
         self._downstream = serving.downstream
         self._outcome = serving.outcome
         self._candidate = candidate
         self._key = key
         self._ticket = ticket
+        self._prepared = prepared
+        self._lost = prepared.lost
         self._target = candidate.target.name
         self._block = candidate.target.answered
         self._number = len(serving.outcome.attempts) + 1
@@ -104,10 +119,13 @@ class OneAttempt:
     async def run(self) -> Failure | None:
         """Make it. None: the client has its answer, such as it is."""
         serving, candidate = self._serving, self._candidate
+        stream = serving.call.request.stream
         begun = serving.timers.time()
         try:
             try:
-                request = upstream_request.build(serving.call, candidate, self._key, serving.settings.timeouts)
+                request = upstream_request.build(
+                    self._prepared, candidate, self._key, stream, serving.settings.timeouts
+                )
                 response = await serving.client.send(request)
                 try:
                     status = self._status = response.status
@@ -115,10 +133,12 @@ class OneAttempt:
                         failure = await self._error(response)
                     elif _is_coded(response):
                         raise errors.UpstreamProtocolError(_CODED)
-                    elif serving.call.request.stream and _is_event_stream(response):
+                    elif stream and _is_event_stream(response, _STREAMS[candidate.side.framing]):
                         failure = await self._stream(response)
-                    else:
+                    elif self._prepared.native:
                         failure = await self._whole(response)
+                    else:
+                        failure = await self._translated(response)
                 finally:
                     await response.close()
             except errors.UpstreamError as error:
@@ -142,6 +162,8 @@ class OneAttempt:
         kind = failures.kind_of(status)
         if kind == "answer":
             body = await _error_body(response)
+            if self._is_about_seals(status, body):
+                return failures.about_seals(self._said(status, body)[0], target=self._target)
             await self._refuse(status, body, content_type_of(response))
             return None
         body = b"" if kind in ("key", "redirect", "unknown") else await _error_body(response)
@@ -149,24 +171,49 @@ class OneAttempt:
         return self._failure(status, body, wait)
 
     def _failure(self, status: int, body: bytes, retry_after_seconds: float | None = None) -> Failure:
-        said: bytes | None = None
+        if not body.strip():
+            return failures.of_status(status, target=self._target, retry_after_seconds=retry_after_seconds)
+        error, said = self._said(status, body)
+        return failures.of_status(
+            status, target=self._target, said=error, body=said, retry_after_seconds=retry_after_seconds
+        )
+
+    def _said(self, status: int, body: bytes) -> tuple[errors.GatewayError, bytes | None]:
+        """An upstream's own words, clean: as an error, and as they are where they can be passed on."""
+        error = translation.in_its_words(self._candidate.side.read_error(status, body), self._scrub)
+        error.status = status
+        if not self._prepared.native:
+            return error, None
         if openai_errors.has_error_shape(body):
-            said = openai_errors.passed_on(body, self._scrub, status=status)
-        elif body.strip():
-            said = openai_errors.wrap(body.decode("utf-8", "replace"), self._scrub, status=status)
-        return failures.of_status(status, target=self._target, body=said, retry_after_seconds=retry_after_seconds)
+            return error, openai_errors.passed_on(body, self._scrub, status=status)
+        if self._candidate.dialect in whole.OPENAI:
+            return error, openai_errors.wrap(body.decode("utf-8", "replace"), self._scrub, status=status)
+        return error, None
+
+    def _is_about_seals(self, status: int, body: bytes) -> bool:
+        """Whether the upstream cannot read the signed or encrypted reasoning of another account or maker."""
+        return (
+            status == 400
+            and not self._serving.neutral.unsealed
+            and failures.mentions_seals(body)
+            and self._serving.neutral.has_seals()
+        )
 
     async def _refuse(self, status: int, body: bytes, content_type: bytes) -> None:
         """The upstream's error is the answer."""
-        said = openai_errors.passed_on(body, self._scrub, status=status)
+        error, said = self._said(status, body)
+        if self._prepared.native and said is None:
+            said = openai_errors.clean(body, self._scrub) if len(body) <= openai_errors.MAX_BODY_BYTES else None
         self._answers("refused")
         self._outcome.error = UPSTREAM_REFUSED
-        if await self._downstream.settle() == "held":
-            await self._downstream.answer(
-                status, self._block, self._headers(content_type if said == body else _JSON), said
-            )
-        else:
-            await self._downstream.finish(openai_errors.event_of(said))
+        await self._downstream.refuse(
+            status,
+            self._block,
+            self._headers(),
+            error,
+            said,
+            content_type=content_type if said == body else _JSON,
+        )
 
     # ---- a whole answer ----
 
@@ -178,27 +225,52 @@ class OneAttempt:
         if not must_be_json:
             await self._flow(response, [])  # some other stream
             return None
-        limit = self._serving.settings.max_whole_bytes
-        held = [await response.read()]
-        size = len(held[0])
-        while size <= limit and (more := await response.read()):
-            held.append(more)
-            size += len(more)
-        if size > limit:
+        held, size = await _read_whole(response, self._serving.settings.max_whole_bytes)
+        if size > self._serving.settings.max_whole_bytes:
             await self._flow(response, held)
             return None
         body = b"".join(held)
-        whole = openai_response.read(body)
-        if whole.error_status is not None:
-            if failures.kind_of(whole.error_status) != "answer":
-                return self._failure(whole.error_status, body)
-            await self._refuse(response.status, body, content_type)
-            return None
+        came = self._read(body)
+        if came.error_status is not None:
+            return await self._failed_with(came.error_status, response.status, body, content_type)
         if streaming:
             await self._can_start()
         self._answers("ok")
-        self._outcome.usage = whole.usage
+        self._outcome.usage = came.usage
         await self._downstream.answer(response.status, self._block, self._headers(content_type), body)
+        return None
+
+    def _read(self, body: bytes) -> whole.Whole:
+        return whole.read(body, self._prepared, self._candidate, self._serving.call.ingress)
+
+    async def _failed_with(self, status: int, http_status: int, body: bytes, content_type: bytes) -> Failure | None:
+        """An error that came with a status of success; for a client of the same dialect it stays what it is."""
+        if failures.kind_of(status) != "answer":
+            return self._failure(status, body)
+        await self._refuse(http_status if self._prepared.native else status, body, content_type)
+        return None
+
+    async def _translated(self, response: Response) -> Failure | None:
+        held, size = await _read_whole(response, MAX_TRANSLATED_BYTES)
+        if size > MAX_TRANSLATED_BYTES:
+            raise errors.UpstreamProtocolError(f"The upstream's answer is over {MAX_TRANSLATED_BYTES} bytes.")
+        body = b"".join(held)
+        came = self._read(body)
+        if came.error_status is not None:
+            return await self._failed_with(came.error_status, came.error_status, body, _JSON)
+        self._lost = came.lost
+        if isinstance(came.answer, exchange.Answer) and self._serving.call.request.stream:
+            passed = self._translated_stream().replay(came.answer)
+            self._answers("ok")
+            self._outcome.streamed = True
+            self._outcome.usage = came.usage
+            headers = self._headers(self._serving.call.ingress.stream_type)
+            await self._downstream.commit(self._block, headers, passed)
+            await self._downstream.finish()
+            return None
+        self._answers("ok")
+        self._outcome.usage = came.usage
+        await self._downstream.answer(200, self._block, self._headers(_JSON), came.body)
         return None
 
     async def _flow(self, response: Response, held: list[bytes]) -> None:
@@ -227,14 +299,10 @@ class OneAttempt:
     # ---- a streamed answer ----
 
     async def _stream(self, response: Response) -> Failure | None:
-        answer = AnswerStream(
-            takes_out_usage=upstream_request.adds_usage(self._serving.call, self._candidate),
-            scrub=self._scrub,
-            max_held_bytes=self._serving.settings.max_held_bytes,
-        )
+        answer = self._answer_stream()
         try:
             failure = await self._pass_on(response, answer)
-            if failure is None and not answer.ended_well:
+            if failure is None and self._downstream.state != "ended" and not answer.ended_well:
                 raise errors.UpstreamProtocolError(failures.CUT)
         except errors.UpstreamError as error:
             if not self._passes_on:
@@ -245,11 +313,50 @@ class OneAttempt:
         finally:
             if self._passes_on:
                 self._outcome.usage = answer.usage
+                if isinstance(answer, translation.Translated):
+                    self._outcome.lost = (*self._lost, *answer.lost)
                 if answer.error is not None:
                     self._outcome.error = self._outcome.error or UPSTREAM_REFUSED
-        if failure is None:
+        if failure is None and self._downstream.state != "ended":
             await self._downstream.finish()
         return failure
+
+    def _answer_stream(self) -> AnswerStream:
+        prepared, settings = self._prepared, self._serving.settings
+        if not prepared.native:
+            return self._translated_stream()
+        if prepared.asked is None:
+            return openai_stream.AnswerStream(
+                takes_out_usage=prepared.adds_usage, scrub=self._scrub, max_held_bytes=settings.max_held_bytes
+            )
+        decoder = self._candidate.side.stream_decoder
+        if decoder is None:
+            raise errors.UpstreamProtocolError(_NO_STREAM)
+        return translation.Passed(
+            decoder(prepared.asked),
+            self._serving.call.ingress,
+            scrub=self._scrub,
+            max_held_bytes=settings.max_held_bytes,
+        )
+
+    def _translated_stream(self) -> translation.Translated:
+        prepared, ingress, side = self._prepared, self._serving.call.ingress, self._candidate.side
+        asked, neutral = prepared.asked, prepared.neutral
+        if (
+            side.stream_decoder is None
+            or ingress.stream_encoder is None
+            or asked is None
+            or not isinstance(neutral, exchange.ChatRequest)
+        ):
+            raise errors.UpstreamProtocolError(_NO_STREAM)
+        return translation.Translated(
+            side,
+            side.stream_decoder(asked),
+            ingress,
+            ingress.stream_encoder(neutral),
+            scrub=self._scrub,
+            max_held_bytes=self._serving.settings.max_held_bytes,
+        )
 
     async def _pass_on(self, response: Response, answer: AnswerStream) -> Failure | None:
         """Until the end of the stream, or until it turns out to be a failure before it had content."""
@@ -260,7 +367,10 @@ class OneAttempt:
             if answer.error is not None and not answer.committed:
                 if failures.kind_of(answer.error.status) != "answer":
                     self._status = answer.error.status
-                    return self._failure(answer.error.status, answer.error.body)
+                    return self._failed_in_stream(answer.error)
+                if not isinstance(answer, openai_stream.AnswerStream):
+                    await self._refuse_in_stream(answer.error)
+                    return None
                 passed = answer.commit()
             if passed or (answer.committed and not self._passes_on):
                 await self._write(response, passed)
@@ -270,9 +380,21 @@ class OneAttempt:
                 await response.pump(pump.take)
                 if pump.failure is not None:
                     raise pump.failure
-            if answer.done:
+            if answer.done or (answer.error is not None and not self._prepared.native):
                 await self._after_done(response)
                 return None
+
+    def _failed_in_stream(self, error: translation.AnswerError) -> Failure:
+        if isinstance(error, openai_stream.StreamError):
+            return self._failure(error.status, error.body)
+        return failures.of_status(error.status, target=self._target, said=error.error)
+
+    async def _refuse_in_stream(self, error: translation.AnswerError) -> None:
+        """The upstream's error is the answer, and nothing is out yet: it gets the status that it stands for."""
+        assert isinstance(error, translation.StreamError)  # noqa: S101
+        self._answers("refused")
+        self._outcome.error = UPSTREAM_REFUSED
+        await self._downstream.refuse(error.status, self._block, self._headers(), error.error)
 
     async def _write(self, response: Response, data: bytes) -> None:
         if self._passes_on:
@@ -280,21 +402,25 @@ class OneAttempt:
             return
         self._answers("ok")
         self._outcome.streamed = True
-        await self._downstream.commit(self._block, self._headers(content_type_of(response)), data)
+        native = self._prepared.native
+        content_type = content_type_of(response) if native else self._serving.call.ingress.stream_type
+        await self._downstream.commit(self._block, self._headers(content_type), data)
 
     async def _after_done(self, response: Response) -> None:
         """Read to the end of the framing. Nobody waits for it, and nothing that goes wrong there matters."""
         with contextlib.suppress(TimeoutError, errors.UpstreamError):
             async with asyncio.timeout(AFTER_DONE_SECONDS):
                 while data := await response.read():
-                    await self._downstream.write(data)
+                    if self._prepared.native:
+                        await self._downstream.write(data)
 
     # ---- both ----
 
     def _scrub(self, text: str) -> str:
         if self._scrubber is None:
             upstream = self._candidate.upstream
-            self._scrubber = Scrubber(upstream.secret_values, upstream.endpoint.base_url)
+            endpoint = self._key.heads[self._candidate.kinds[self._serving.call.request.stream]].endpoint
+            self._scrubber = Scrubber(upstream.secret_values, endpoint.base_url)
         return self._scrubber(text)
 
     def _answers(self, result: Result) -> None:
@@ -305,6 +431,8 @@ class OneAttempt:
         outcome = self._outcome
         outcome.target = self._target
         outcome.provider = self._candidate.upstream.provider
+        outcome.upstream_dialect = self._candidate.dialect
+        outcome.lost = self._lost
         outcome.ttft_seconds = self._serving.timers.time() - self._serving.begun
 
     def _break_off(self, error: errors.UpstreamError) -> None:
@@ -314,8 +442,11 @@ class OneAttempt:
         self._outcome.error = STREAM_TRUNCATED
         self._ticket.target_failed(error.status)
 
-    def _headers(self, content_type: bytes) -> Headers:
-        return (attempts_header(self._number), (b"content-type", content_type))
+    def _headers(self, content_type: bytes = b"") -> Headers:
+        own: Headers = (attempts_header(self._number),)
+        if content_type:
+            own = (*own, (b"content-type", content_type))
+        return (*own, lossy_header(self._lost)) if self._lost else own
 
 
 class _Pump:
@@ -361,11 +492,16 @@ def content_type_of(response: Response) -> bytes:
     return _JSON
 
 
-def _is_event_stream(response: Response) -> bool:
+def lossy_header(lost: tuple[str, ...]) -> tuple[bytes, bytes]:
+    """What was lost, by name."""
+    return (b"x-trunkline-lossy", losses.header(lost).encode("ascii"))
+
+
+def _is_event_stream(response: Response, wanted: bytes) -> bool:
     """Where nothing is said, what was asked for is assumed."""
     for name, value in response.headers:
         if name == b"content-type":
-            return value.partition(b";")[0].strip().lower() == _EVENT_STREAM
+            return value.partition(b";")[0].strip().lower() == wanted
     return True
 
 
@@ -382,3 +518,13 @@ async def _error_body(response: Response) -> bytes:
             while len(body) < MAX_ERROR_BYTES and (data := await response.read()):
                 body += data
     return bytes(body[:MAX_ERROR_BYTES])
+
+
+async def _read_whole(response: Response, limit: int) -> tuple[list[bytes], int]:
+    """All of it, or what has come by when it is known to be over ``limit`` bytes; and how much that is."""
+    held = [await response.read()]
+    size = len(held[0])
+    while size <= limit and (more := await response.read()):
+        held.append(more)
+        size += len(more)
+    return held, size

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
-from trunkline_gateway.exchange import Operation
+from trunkline_gateway import dialect, registry
+from trunkline_gateway.exchange import Operation, origin
+from trunkline_gateway.routing import parameters, request_heads
 from trunkline_gateway.routing.health import Health, TargetName
 from trunkline_gateway.routing.resolve import Resolved
 from trunkline_gateway.routing.snapshot import Target, Upstream, UpstreamKey
@@ -21,9 +23,6 @@ MAX_ATTEMPTS: Final = 16
 MAX_RESERVED: Final = 8
 """How many attempts the keys of one account leave to the targets after it."""
 
-DIALECTS: Final[dict[Operation, str]] = {"chat": "openai_chat", "embeddings": "openai_embeddings"}
-"""What an account must speak for an operation to be passed through."""
-
 Chance = Callable[[], float]
 """A number in [0, 1), as `random.random` gives."""
 
@@ -31,12 +30,17 @@ _T = TypeVar("_T")
 
 
 class Candidate(NamedTuple):
-    """A target that speaks the dialect, with keys of its account.
+    """A target that does the operation, with keys of its account.
 
     Attributes:
         name: Its name in `health`.
         model: The upstream's name of the model.
         keys: Of a plan: those that may be tried, in order, at least one. Of a lineup: all.
+        dialect: That is spoken to it.
+        side: The upstream side of that.
+        kinds: What is asked of a key's heads for a whole answer, and for a stream.
+        written_for: What the dialect's encoder is told of it.
+        passes_bytes: What the target changes in requests can be changed in a body of its dialect.
     """
 
     target: Target
@@ -44,6 +48,11 @@ class Candidate(NamedTuple):
     name: TargetName
     model: str
     keys: tuple[UpstreamKey, ...]
+    dialect: str
+    side: dialect.Upstream
+    kinds: tuple[request_heads.Kind, request_heads.Kind]
+    written_for: dialect.Target
+    passes_bytes: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +60,7 @@ class Plan:
     """What to try, and why it may be nothing.
 
     Attributes:
-        spoken: Whether any target speaks the dialect of the operation, usable or not.
+        spoken: Whether any target does the operation, usable or not.
         rejected: Whether keys were left out because they were refused.
         soonest: When the first of the keys that were left out for a 429 is back, on health's clock; None: there are
             none.
@@ -78,11 +87,17 @@ class Lineup:
     settled: Plan | None
 
 
-def plan(resolved: Resolved, operation: Operation, health: Health, chance: Chance) -> Plan:
-    """Order the targets of ``resolved``. Targets of weight 0 take no part; keys past their expiry neither."""
-    lineup = resolved.lineups.get(operation)
-    if lineup is None:
-        lineup = resolved.lineups[operation] = _line_up(resolved, operation)
+def plan(resolved: Resolved, operation: Operation, ingress: str, health: Health, chance: Chance) -> Plan:
+    """Order the targets of ``resolved``. Targets of weight 0 take no part; keys past their expiry neither.
+
+    Args:
+        resolved: What the request is for.
+        operation: What is wanted.
+        ingress: The dialect that the client speaks: a target is spoken to in the same, if it can be.
+        health: Of targets and keys.
+        chance: Decides among equals.
+    """
+    lineup = line_up(resolved, operation, ingress)
     if lineup.settled is not None:
         only = lineup.settled.candidates[0]
         if health.is_well(only.name, only.upstream, only.keys[0]):
@@ -112,21 +127,60 @@ def plan(resolved: Resolved, operation: Operation, health: Health, chance: Chanc
     return Plan(candidates=tuple(candidates), spoken=lineup.spoken, rejected=rejected, soonest=soonest)
 
 
-def _line_up(resolved: Resolved, operation: Operation) -> Lineup:
+def line_up(resolved: Resolved, operation: Operation, ingress: str) -> Lineup:
+    """What of a plan is fixed by the table; see `plan`."""
+    lineup = resolved.lineups.get((operation, ingress))
+    if lineup is None:
+        lineup = resolved.lineups[operation, ingress] = _line_up(resolved, operation, ingress)
+    return lineup
+
+
+def _line_up(resolved: Resolved, operation: Operation, ingress: str) -> Lineup:
     spoken = False
     candidates: list[Candidate] = []
     for target in resolved.targets:
         upstream = target.upstream
-        if upstream is None or DIALECTS[operation] not in upstream.dialects:
+        if upstream is None or (chosen := _dialect_of(target, upstream, operation, ingress)) is None:
             continue
         spoken = True
         if target.weight:
-            name = TargetName(resolved.route, target.name, upstream.name)
-            candidates.append(Candidate(target, upstream, name, resolved.model_of(target), upstream.keys))
+            candidates.append(_candidate(resolved, target, upstream, chosen, operation))
     settled: Plan | None = None
     if len(candidates) == 1 and len(candidates[0].keys) == 1 and not candidates[0].keys[0].expires:
         settled = Plan(candidates=tuple(candidates), spoken=spoken, rejected=False, soonest=None)
     return Lineup(candidates=tuple(candidates), spoken=spoken, settled=settled)
+
+
+def _dialect_of(target: Target, upstream: Upstream, operation: Operation, ingress: str) -> str | None:
+    """What is spoken to a target: what it pins, else the client's own where it speaks it, else its first."""
+    if target.dialect and (target.dialect, operation) in registry.UPSTREAM:
+        return target.dialect
+    known = [each for each in upstream.spoken if (each, operation) in registry.UPSTREAM]
+    return ingress if ingress in known else next(iter(known), None)
+
+
+def _candidate(resolved: Resolved, target: Target, upstream: Upstream, chosen: str, operation: Operation) -> Candidate:
+    side = registry.UPSTREAM[chosen, operation]
+    model = resolved.model_of(target)
+    spoken = upstream.spoken.get(chosen) or upstream.pinnable.get(chosen)
+    return Candidate(
+        target,
+        upstream,
+        TargetName(resolved.route, target.name, upstream.name),
+        model,
+        upstream.keys,
+        chosen,
+        side,
+        request_heads.kinds(chosen, side, {} if spoken is None else spoken.paths, operation, model),
+        dialect.Target(
+            model=model,
+            provider=upstream.provider,
+            quirks=upstream.quirks,
+            capabilities=target.capabilities,
+            account=origin.fingerprint(upstream.name),
+        ),
+        target.parameters is None or parameters.stand_in_body(target.parameters, chosen, side.parameters),
+    )
 
 
 def keys_left(made: int, after: int) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from trunkline_gateway.errors import ModelNotFoundError
 from trunkline_gateway.exchange import Operation
-from trunkline_gateway.routing.snapshot import Key, Route, Snapshot, Target
+from trunkline_gateway.routing.snapshot import DEFAULT_POLICY, Key, Policy, Route, Snapshot, Target
 
 if TYPE_CHECKING:
     from trunkline_gateway.routing.plan import Lineup
@@ -32,14 +32,16 @@ class Resolved:
         group: The ModelGroup's own name, or `DIRECT`.
         targets: All that it has, in the table's order.
         capture: What stands for ``*`` in a target's model.
-        lineups: What `plan` has made of it, by operation; belongs to it.
+        policy: Of the group; a target may have its own.
+        lineups: What `plan` has made of it, by operation and the client's dialect; belongs to it.
     """
 
     route: str
     group: str
     targets: tuple[Target, ...]
     capture: str
-    lineups: MutableMapping[Operation, "Lineup"] = field(default_factory=dict, repr=False, compare=False)
+    policy: Policy = DEFAULT_POLICY
+    lineups: MutableMapping[tuple[Operation, str], "Lineup"] = field(default_factory=dict, repr=False, compare=False)
 
     def model_of(self, target: Target) -> str:
         """The upstream's name of the model at ``target``."""
@@ -129,7 +131,7 @@ def _meaning(snapshot: Snapshot, model: str) -> tuple[Route, Resolved] | None:
                 break
     if route is None:
         return None
-    return route, Resolved(route.name, route.group, route.targets, capture)
+    return route, Resolved(route.name, route.group, route.targets, capture, route.policy)
 
 
 def _as_written(model: str, folded: str, pattern: str, captured: str) -> str:

@@ -5,10 +5,12 @@ What is fixed by the table is computed here, once per swap, and not per request.
 
 import ipaddress
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from trunkline_gateway.exchange import Operation
+import msgspec
+
+from trunkline_gateway.dialect import NO_CAPABILITIES, Capabilities
 from trunkline_gateway.http import NO_HEADERS, Block, Headers
 from trunkline_gateway.upstream.client import Endpoint, RequestHead
 
@@ -39,14 +41,33 @@ class UpstreamKey:
     Attributes:
         auth_header: The complete header, ready to send; None where the provider takes no key.
         expires: Unix seconds; 0: never.
-        heads: What is sent with it before a body, by operation and whether a stream is asked for.
+        heads: What is sent with it before a body; see `request_heads.Heads`.
     """
 
     name: str
     weight: int
     expires: int
     auth_header: tuple[bytes, bytes] | None = field(repr=False)
-    heads: Mapping[tuple[Operation, bool], RequestHead] = field(repr=False, default_factory=dict)
+    heads: Mapping[tuple[str, str, bool], RequestHead] = field(repr=False, default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A dialect of an account, and where and how it is spoken.
+
+    Attributes:
+        base_url: Without a trailing slash; empty: the account's.
+        paths: Operation, or operation and ``+stream`` → path with ``{model}``, in place of the dialect's own.
+        auth_header: Lower case; empty: the account's header and scheme.
+        headers: Added to each request, before the account's own, which replace them; lower-case names.
+    """
+
+    dialect: str
+    base_url: str = ""
+    paths: Mapping[str, str] = field(default_factory=dict)
+    auth_header: str = ""
+    auth_scheme: str = ""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +80,11 @@ class Upstream:
         headers: Added to each request; lower-case names.
         secret_values: Every secret of this account, to be taken out of what an upstream says in an error.
         route_namespaces: Whose routes may use it; applied in the snapshot already.
+        spoken: ``dialects``, the preferred one first.
+        quirks: Ways in which it differs from its dialects; see `trunkline_protocol.providers`.
+        beta_headers: ``anthropic-beta:`` or ``openai-beta:`` and a pattern of values that it takes, with ``*`` at most
+            at the end.
+        pinnable: Dialects that it speaks besides, but only to targets whose ``dialect`` asks for them.
     """
 
     name: str
@@ -72,6 +98,17 @@ class Upstream:
     direct_namespaces: Namespaces
     secret_values: tuple[str, ...] = field(repr=False)
     route_namespaces: Namespaces = EVERYWHERE
+    spoken: Mapping[str, Spoken] = field(default_factory=dict)
+    quirks: frozenset[str] = frozenset()
+    beta_headers: tuple[str, ...] = ()
+
+    @property
+    def endpoints(self) -> frozenset[Endpoint]:
+        """Wherever it may be called."""
+        others = {each.base_url for each in (*self.spoken.values(), *self.pinnable.values()) if each.base_url}
+        return frozenset({self.endpoint, *(replace(self.endpoint, base_url=url) for url in others)})
+
+    pinnable: Mapping[str, Spoken] = field(default_factory=dict)
 
 
 def answered(group: str, target: str) -> Headers:
@@ -84,6 +121,53 @@ def answered(group: str, target: str) -> Headers:
     return headers
 
 
+@dataclass(frozen=True, slots=True)
+class Clamp:
+    """Bounds of a number; None: none. Whole ones are whole here too, so that they may stand for a whole number."""
+
+    name: str
+    min: float | None
+    max: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameters:
+    """What is changed in a request on its way to a target.
+
+    Names are those of OpenAI's chat completions; what begins with ``/`` is a JSON Pointer into the body as the upstream
+    gets it.
+
+    Attributes:
+        defaults: Set where the request says nothing.
+        overrides: Set whatever the request says.
+        rename: From, to.
+    """
+
+    defaults: Mapping[str, msgspec.Raw] = field(default_factory=dict)
+    overrides: Mapping[str, msgspec.Raw] = field(default_factory=dict)
+    drop: tuple[str, ...] = ()
+    rename: tuple[tuple[str, str], ...] = ()
+    clamp: tuple[Clamp, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How requests are served: a RoutePolicy, or the defaults.
+
+    Attributes:
+        lossy: What becomes of a request that the upstream's dialect cannot say in full.
+        unsupported_parameters: What becomes of parameters that it does not have; None: as ``lossy`` says.
+        name: ``namespace/name`` of the RoutePolicy; empty: the defaults.
+    """
+
+    lossy: Literal["Allow", "Warn", "Reject"] = "Warn"
+    unsupported_parameters: Literal["Drop", "Reject"] | None = None
+    name: str = ""
+
+
+DEFAULT_POLICY: Final = Policy()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """One upstream model of a group.
@@ -92,6 +176,8 @@ class Target:
         upstream: None while its credential is not in the table or does not admit the route (no target then).
         model: May hold one ``*``: what the ``*`` of the public glob matched.
         answered: Headers of the answers it gives: which group and target.
+        dialect: The one that is spoken to it; empty: the caller's own, else the account's first.
+        policy: In place of the route's, as a whole.
     """
 
     name: str
@@ -100,6 +186,10 @@ class Target:
     weight: int
     priority: int
     answered: Block = field(default=NO_HEADERS, repr=False, compare=False)
+    dialect: str = ""
+    parameters: Parameters | None = None
+    capabilities: Capabilities = NO_CAPABILITIES
+    policy: Policy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +223,7 @@ class Route:
     description: str
     created: int
     exact_only: frozenset[str] = frozenset()
+    policy: Policy = DEFAULT_POLICY
 
     def admits(self, key: "Key") -> bool:
         """Whether ``access`` lets this key in."""
@@ -175,6 +266,7 @@ class Snapshot:
         globs: (pattern in lower case, route), the longest first: the first match is the one.
         direct: Credential name → upstream with ``direct_models``.
         keys: SHA-256 digest (32 bytes) → key.
+        policies: Those that routes and targets may name, by name.
         meanings: Model names → their group and what is asked of it, as `resolve` has found; belongs to it.
     """
 
@@ -186,6 +278,7 @@ class Snapshot:
     globs: tuple[tuple[str, Route], ...]
     direct: Mapping[str, Upstream]
     keys: Mapping[bytes, Key]
+    policies: Mapping[str, Policy] = field(default_factory=dict)
     meanings: MutableMapping[str, tuple[Route, "Resolved"]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )

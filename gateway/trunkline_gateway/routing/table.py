@@ -7,13 +7,15 @@ its secret) is a gap in the snapshot, not an error. Nothing here puts a secret i
 import ipaddress
 import re
 import ssl
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
+import msgspec
 from google.protobuf.message import DecodeError
 
+from trunkline_gateway.dialect import NO_CAPABILITIES, Capabilities
 from trunkline_gateway.http import Block
 from trunkline_gateway.routing import request_heads, snapshot
 from trunkline_gateway.upstream.client import Endpoint, RequestHead
@@ -24,7 +26,20 @@ from trunkline_protocol.v1 import routing_pb2 as pb
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _BLANK: Final = re.compile(r"[\x00-\x20\x7f]")
+_DECIMAL: Final = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 _MIN_SECRET: Final = 4
+_LOSSY: Final[Mapping[int, Literal["Allow", "Warn", "Reject"]]] = {
+    pb.LOSSY_UNSPECIFIED: "Warn",
+    pb.LOSSY_ALLOW: "Allow",
+    pb.LOSSY_WARN: "Warn",
+    pb.LOSSY_REJECT: "Reject",
+}
+_UNSUPPORTED: Final[Mapping[int, Literal["Drop", "Reject"] | None]] = {
+    pb.UNSUPPORTED_PARAMETERS_UNSPECIFIED: None,
+    pb.UNSUPPORTED_PARAMETERS_DROP: "Drop",
+    pb.UNSUPPORTED_PARAMETERS_REJECT: "Reject",
+}
+_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class UnusableError(ValueError):
@@ -56,13 +71,25 @@ class UpstreamRecord:
 
 @dataclass(frozen=True, slots=True)
 class RouteRecord:
-    """A decoded Route; its targets have no upstreams yet."""
+    """A decoded Route; its targets have no upstreams yet.
+
+    Attributes:
+        policies: Names of its own policy and of those of its targets; empty: none.
+    """
 
     route: snapshot.Route
     upstreams: tuple[str, ...]
+    policies: tuple[str, ...] = ()
 
 
-Record: TypeAlias = KeyRecord | SecretRecord | UpstreamRecord | RouteRecord
+@dataclass(frozen=True, slots=True)
+class PolicyRecord:
+    """A decoded Policy."""
+
+    policy: snapshot.Policy
+
+
+Record: TypeAlias = KeyRecord | SecretRecord | UpstreamRecord | RouteRecord | PolicyRecord
 
 
 def decode(resource: pb.Resource) -> Record:
@@ -85,6 +112,8 @@ def decode(resource: pb.Resource) -> Record:
             return SecretRecord({entry.key: entry.value.rstrip(b"\r\n") for entry in body.entries})
         case pb.Upstream():
             return _upstream(resource.name, body)
+        case pb.Policy():
+            return _policy(resource.name, body)
         case _:
             return _route(resource.name, body)
 
@@ -122,28 +151,65 @@ def _upstream(name: str, body: pb.Upstream) -> UpstreamRecord:
         endpoint = Endpoint(body.base_url.rstrip("/"), body.proxy_url)
     if body.auth_header and not (_HEADER_NAME.fullmatch(body.auth_header) and _latin1(body.auth_scheme) is not None):
         raise UnusableError("its auth header cannot be sent")
-    headers: list[tuple[bytes, bytes]] = []
-    for header in body.headers:
-        value = _latin1(header.value)
-        if not _HEADER_NAME.fullmatch(header.name) or value is None:
-            raise UnusableError(f"its header {header.name[:64]!r} cannot be sent")
-        headers.append((header.name.lower().encode("ascii"), value))
+    # Older operators give only the names.
+    spoken = _spoken(body.spoken or [pb.Spoken(dialect=dialect) for dialect in body.dialects])
     upstream = snapshot.Upstream(
         name=name,
         credential=body.credential,
         provider=body.provider,
         endpoint=endpoint,
-        dialects=frozenset(body.dialects),
+        dialects=frozenset(spoken),
         keys=(),
-        headers=tuple(headers),
+        headers=_headers(body.headers),
         direct_models=tuple(body.direct_models),
         direct_namespaces=_namespaces(body.direct_namespaces),
         secret_values=(),
         route_namespaces=(
             _namespaces(body.route_namespaces) if body.HasField("route_namespaces") else snapshot.EVERYWHERE
         ),
+        spoken=spoken,
+        quirks=frozenset(body.quirks),
+        beta_headers=tuple(body.beta_headers),
+        pinnable=_spoken(body.pinnable),
     )
     return UpstreamRecord(upstream, body)
+
+
+def _spoken(given: Iterable[pb.Spoken]) -> Mapping[str, snapshot.Spoken]:
+    spoken: dict[str, snapshot.Spoken] = {}
+    for each in given:
+        if each.base_url:
+            _check_url(f"base URL for {each.dialect[:64]}", each.base_url)
+        for path in each.paths.values():
+            _check_path(path)
+        if each.auth_header and not (
+            _HEADER_NAME.fullmatch(each.auth_header) and _latin1(each.auth_scheme) is not None
+        ):
+            raise UnusableError(f"its auth header for {each.dialect[:64]} cannot be sent")
+        spoken[each.dialect] = snapshot.Spoken(
+            dialect=each.dialect,
+            base_url=each.base_url.rstrip("/"),
+            paths=dict(each.paths),
+            auth_header=each.auth_header.lower(),
+            auth_scheme=each.auth_scheme,
+            headers=_headers(each.headers),
+        )
+    return spoken
+
+
+def _headers(given: Iterable[pb.Header]) -> tuple[tuple[bytes, bytes], ...]:
+    headers: list[tuple[bytes, bytes]] = []
+    for header in given:
+        value = _latin1(header.value)
+        if not _HEADER_NAME.fullmatch(header.name) or value is None:
+            raise UnusableError(f"its header {header.name[:64]!r} cannot be sent")
+        headers.append((header.name.lower().encode("ascii"), value))
+    return tuple(headers)
+
+
+def _check_path(path: str) -> None:
+    if not path.startswith("/") or _BLANK.search(path) or not path.isascii():
+        raise UnusableError("one of its paths is not a path")
 
 
 def _check_url(what: str, url: str) -> None:
@@ -176,6 +242,9 @@ def _route(name: str, body: pb.Route) -> RouteRecord:
                 weight=target.weight,
                 priority=target.priority,
                 answered=Block(snapshot.answered(body.group, target.name)),
+                dialect=target.dialect,
+                parameters=_parameters(target.parameters) if target.HasField("parameters") else None,
+                capabilities=_capabilities(target.capabilities) if target.HasField("capabilities") else NO_CAPABILITIES,
             )
             for target in body.targets
         ),
@@ -184,7 +253,54 @@ def _route(name: str, body: pb.Route) -> RouteRecord:
         created=body.created,
         exact_only=frozenset(body.exact_only),
     )
-    return RouteRecord(route, tuple(target.upstream for target in body.targets))
+    policies = (body.policy, *(target.policy for target in body.targets))
+    return RouteRecord(route, tuple(target.upstream for target in body.targets), policies if any(policies) else ())
+
+
+def _parameters(body: pb.Parameters) -> snapshot.Parameters:
+    return snapshot.Parameters(
+        defaults=_object("defaults", body.defaults),
+        overrides=_object("overrides", body.overrides),
+        drop=tuple(body.drop),
+        rename=tuple((each.name, each.to) for each in body.rename),
+        clamp=tuple(snapshot.Clamp(each.name, _bound(each.min), _bound(each.max)) for each in body.clamp),
+    )
+
+
+def _object(what: str, text: str) -> Mapping[str, msgspec.Raw]:
+    if not text:
+        return {}
+    try:
+        return {name: value.copy() for name, value in _OBJECT.decode(text.encode()).items()}
+    except (msgspec.MsgspecError, RecursionError):
+        raise UnusableError(f"the {what} of one of its targets are no JSON object") from None
+
+
+def _bound(text: str) -> float | None:
+    if not text:
+        return None
+    if not _DECIMAL.fullmatch(text):
+        raise UnusableError("a bound of one of its targets' parameters is no number")
+    return float(text) if "." in text else int(text)
+
+
+def _capabilities(body: pb.Capabilities) -> Capabilities:
+    return Capabilities(
+        context_window=body.context_window if body.HasField("context_window") else None,
+        max_output_tokens=body.max_output_tokens if body.HasField("max_output_tokens") else None,
+        vision=body.vision if body.HasField("vision") else None,
+        audio=body.audio if body.HasField("audio") else None,
+        tools=body.tools if body.HasField("tools") else None,
+        json_schema=body.json_schema if body.HasField("json_schema") else None,
+        reasoning=body.reasoning if body.HasField("reasoning") else None,
+        embeddings=body.embeddings if body.HasField("embeddings") else None,
+    )
+
+
+def _policy(name: str, body: pb.Policy) -> PolicyRecord:
+    if body.lossy not in _LOSSY or body.unsupported_parameters not in _UNSUPPORTED:
+        raise UnusableError("it asks for something that is not known to this gateway")
+    return PolicyRecord(snapshot.Policy(_LOSSY[body.lossy], _UNSUPPORTED[body.unsupported_parameters], name))
 
 
 def _namespaces(body: pb.Namespaces) -> snapshot.Namespaces:
@@ -217,6 +333,7 @@ class Records:
     upstreams: Mapping[str, UpstreamRecord]
     keys: Mapping[str, KeyRecord]
     secrets: Mapping[str, SecretRecord] = field(repr=False)
+    policies: Mapping[str, PolicyRecord] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,8 +387,9 @@ def build(records: Records, version: str, *, previous: Built = NOTHING, changed:
         for name, record in records.upstreams.items()
     }
     upstreams = {name: each.upstream for name, each in finished.items()}
+    policies = {name: record.policy for name, record in records.policies.items()}
     routes = {
-        name: _resolve(record, upstreams, previous.snapshot.routes.get(name), previous.routes.get(name))
+        name: _resolve(record, upstreams, policies, previous.snapshot.routes.get(name), previous.routes.get(name))
         for name, record in records.routes.items()
     }
     exact, folded, globs = _index(routes)
@@ -284,6 +402,7 @@ def build(records: Records, version: str, *, previous: Built = NOTHING, changed:
         globs=globs,
         direct=_direct(upstreams),
         keys=keys,
+        policies=policies,
     )
     problems = tuple(problem for _, each in sorted(finished.items()) for problem in each.problems)
     return Built(made, problems, finished, dict(records.routes))
@@ -338,15 +457,29 @@ def _finish(record: UpstreamRecord, secrets: Mapping[str, SecretRecord], before:
             problems.append(Problem(record.upstream.name, key.name, reason))
             continue
         header = (message.auth_header.lower().encode("ascii"), (message.auth_scheme + text).encode("latin-1"))
-        heads = request_heads.make(endpoint, record.upstream.headers, header)
+        heads = _heads(endpoint, record.upstream, header, text)
         keys.append(
             snapshot.UpstreamKey(name=key.name, weight=key.weight, expires=key.expires, auth_header=header, heads=heads)
         )
     if not message.auth_header and usable:
-        heads = request_heads.make(endpoint, record.upstream.headers, None)
+        heads = _heads(endpoint, record.upstream, None, "")
         keys.append(snapshot.UpstreamKey(name="", weight=1, expires=0, auth_header=None, heads=heads))
     upstream = replace(record.upstream, endpoint=endpoint, keys=tuple(keys), secret_values=tuple(values))
     return _Finished(record, used, upstream, tuple(problems))
+
+
+def _heads(
+    endpoint: Endpoint, upstream: snapshot.Upstream, header: tuple[bytes, bytes] | None, secret: str
+) -> request_heads.Heads:
+    """What is sent with a key, in each dialect of its account."""
+    places: dict[str, request_heads.Place] = {}
+    for name, spoken in (*upstream.pinnable.items(), *upstream.spoken.items()):
+        own = header
+        if header is not None and spoken.auth_header:
+            own = (spoken.auth_header.encode("ascii"), (spoken.auth_scheme + secret).encode("latin-1"))
+        there = replace(endpoint, base_url=spoken.base_url) if spoken.base_url else endpoint
+        places[name] = request_heads.Place(there, spoken.headers, own)
+    return request_heads.Heads(request_heads.Place(endpoint, (), header), upstream.headers, places)
 
 
 def _secret_names(message: pb.Upstream) -> list[str]:
@@ -384,23 +517,35 @@ def _pem_problem(pem: bytes) -> str:
 def _resolve(
     record: RouteRecord,
     upstreams: Mapping[str, snapshot.Upstream],
+    policies: Mapping[str, snapshot.Policy],
     before: snapshot.Route | None,
     record_before: RouteRecord | None,
 ) -> snapshot.Route:
-    """Give a route its upstreams: those that admit it, for it may be an older version than their consent."""
+    """Give a route its policies and its upstreams: those that admit it, for it may be older than their consent."""
     namespace = record.route.namespace
     found = [
         upstream if (upstream := upstreams.get(name)) is not None and namespace in upstream.route_namespaces else None
         for name in record.upstreams
     ]
+    own, *of_targets = [policies.get(name) for name in record.policies] or [None]
+    policy = own or snapshot.DEFAULT_POLICY
+    of_targets = of_targets or [None] * len(found)
     if (
         before is not None
         and record_before is record
-        and all(target.upstream is upstream for target, upstream in zip(before.targets, found, strict=True))
+        and before.policy is policy
+        and all(
+            target.upstream is upstream and target.policy is of_target
+            for target, upstream, of_target in zip(before.targets, found, of_targets, strict=True)
+        )
     ):
         return before
-    targets = zip(record.route.targets, found, strict=True)
-    return replace(record.route, targets=tuple(replace(target, upstream=upstream) for target, upstream in targets))
+    targets = zip(record.route.targets, found, of_targets, strict=True)
+    return replace(
+        record.route,
+        policy=policy,
+        targets=tuple(replace(target, upstream=upstream, policy=of_target) for target, upstream, of_target in targets),
+    )
 
 
 def _index(

@@ -1,37 +1,185 @@
-"""What is sent to a target: the request in its words."""
+"""What is sent to a target: the request in its words, and what that could not say."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
+from trunkline_gateway import exchange
+from trunkline_gateway.dialect import Asked
 from trunkline_gateway.dialects.openai_chat import request as openai_request
+from trunkline_gateway.errors import InvalidRequestError, UnsupportedFeatureError
+from trunkline_gateway.exchange import losses, origin
 from trunkline_gateway.http import Headers
+from trunkline_gateway.routing import parameters, request_heads
 from trunkline_gateway.routing.call import Call
 from trunkline_gateway.routing.plan import Candidate
-from trunkline_gateway.routing.snapshot import UpstreamKey
+from trunkline_gateway.routing.snapshot import Policy, UpstreamKey
 from trunkline_gateway.upstream.client import Request, RequestHead, Timeouts
 
 _NONE: Final[Headers] = ()
+_STAMPED: Final = b'"' + origin.MARK.encode("ascii")
 
 
-def adds_usage(call: Call, candidate: Candidate) -> bool:
-    """Whether the usage of the stream is asked for, although the client did not."""
+class Neutral:
+    """A request in the neutral form, decoded when it is first needed, and once.
+
+    Attributes:
+        unsealed: Sealed reasoning was taken out of it.
+    """
+
+    __slots__ = ("_call", "_request", "unsealed")
+
+    def __init__(self, call: Call) -> None:
+        self.unsealed = False
+        self._call = call
+        self._request: exchange.Request | None = None
+
+    def get(self) -> exchange.Request:
+        """Decode it.
+
+        Raises:
+            InvalidRequestError: It is not what its dialect says.
+        """
+        if self._request is None:
+            sent = self._call.request
+            self._request = self._call.ingress.decode(sent.fields, sent.model, sent.stream, sent.query)
+        return self._request
+
+    def has_seals(self) -> bool:
+        """Whether there is sealed reasoning in it. A request that cannot be read has none."""
+        try:
+            return origin.has_seals(self.get())
+        except InvalidRequestError:
+            return False
+
+    def unseal(self) -> None:
+        """Go on without sealed reasoning; the client's own bytes are no longer passed on."""
+        self._request = origin.without_seals(self.get())
+        self.unsealed = True
+
+
+class Prepared(NamedTuple):
+    """A request for a target, whichever of its keys is used.
+
+    Attributes:
+        native: The client's own bytes are passed on, and so is the answer.
+        adds_usage: The usage of the stream is asked for, although the client did not.
+        headers: Of this request alone.
+        lost: Names of what could not be said.
+        asked: What the answer's decoder needs to know; None where chat completions are passed on.
+        neutral: The request that was written; None where its bytes are passed on.
+    """
+
+    body: bytes
+    native: bool
+    adds_usage: bool = False
+    headers: Headers = _NONE
+    lost: tuple[str, ...] = ()
+    asked: Asked | None = None
+    neutral: exchange.Request | None = None
+
+
+def is_native(call: Call, candidate: Candidate) -> bool:
+    """Whether the client's bytes can be passed on.
+
+    It speaks the target's dialect, in the same framing, and nothing in them is sealed for another.
+    """
     request = call.request
     return (
-        request.stream
-        and not request.includes_usage
-        and candidate.upstream.provider not in openai_request.USAGE_UNASKED
+        candidate.dialect == request.dialect
+        and candidate.passes_bytes
+        and _STAMPED not in request.body
+        and (
+            call.ingress.is_passable is None
+            or call.ingress.is_passable(request.fields, request.query, request.stream)
+        )
     )
 
 
-def build(call: Call, candidate: Candidate, key: UpstreamKey, timeouts: Timeouts) -> Request:
+def prepare(call: Call, candidate: Candidate, neutral: Neutral) -> Prepared:
+    """Write the request for one target.
+
+    Raises:
+        UnsupportedFeatureError: Something would be lost that the policy does not allow to be.
+        InvalidRequestError: It is not what its dialect says.
+    """
+    native = not neutral.unsealed and is_native(call, candidate)
+    prepared = _passed_on(call, candidate) if native else _translated(call, candidate, neutral)
+    if prepared.lost:
+        _check(prepared.lost, candidate.target.policy or call.resolved.policy)
+    return prepared
+
+
+def build(prepared: Prepared, candidate: Candidate, key: UpstreamKey, stream: bool, timeouts: Timeouts) -> Request:
     """The request for one attempt."""
+    head = key.heads[candidate.kinds[stream]]
+    return Request(head, prepared.body, timeouts, _allowed(prepared.headers, head) if prepared.headers else _NONE)
+
+
+def _passed_on(call: Call, candidate: Candidate) -> Prepared:
     request = call.request
-    head = key.heads[request.operation, request.stream]
-    return Request(
-        head,
-        request.encode(candidate.model, add_usage=adds_usage(call, candidate)),
-        timeouts,
-        _allowed(call.crossing, head) if call.crossing else _NONE,
+    changed = request
+    if candidate.target.parameters is not None:
+        changed = parameters.passed_on(request, candidate.target.parameters, candidate.side.parameters)
+    headers: Headers = _NONE
+    lost: tuple[str, ...] = ()
+    if call.crossing:
+        headers, lost = request_heads.admitted(call.crossing, candidate.upstream.beta_headers)
+    if request.dialect == "openai_chat":
+        adds_usage = (
+            request.stream and not request.includes_usage and "no_stream_options" not in candidate.upstream.quirks
+        )
+        body = openai_request.encode(changed, candidate.model, add_usage=adds_usage)
+        return Prepared(body, True, adds_usage, headers, lost)
+    return Prepared(
+        changed.with_model(candidate.model),
+        True,
+        headers=headers,
+        lost=lost,
+        asked=_asked(call, candidate, None),
     )
+
+
+def _translated(call: Call, candidate: Candidate, neutral: Neutral) -> Prepared:
+    request = neutral.get()
+    if candidate.target.parameters is not None:
+        request = parameters.neutral(request, candidate.target.parameters)
+    asked = _asked(call, candidate, request)
+    encoded = candidate.side.encode(request, asked.target)
+    body = encoded.body
+    if candidate.target.parameters is not None:
+        body = parameters.pointed(body, candidate.target.parameters, candidate.side.parameters)
+    headers: Headers = encoded.headers
+    lost = (*request.unsaid, *encoded.lost)
+    if call.crossing:
+        crossed, missed = request_heads.admitted(call.crossing, candidate.upstream.beta_headers)
+        headers = (*headers, *(header for header in crossed if header[0] not in dict(headers)))
+        lost += missed
+    return Prepared(body, False, False, headers, lost, asked, request)
+
+
+def _asked(call: Call, candidate: Candidate, request: exchange.Request | None) -> Asked:
+    return Asked(
+        target=candidate.written_for,
+        request=request,
+        stream=call.request.stream,
+        seed="".join(each for each in call.request_id if each.isascii() and each.isalnum())[:24],
+        now=call.now,
+    )
+
+
+def _check(lost: tuple[str, ...], policy: Policy) -> None:
+    """Refuse what may not be lost: parameters as ``unsupportedParameters`` says, all else as ``lossy`` does."""
+    of_parameters = policy.unsupported_parameters or ("Reject" if policy.lossy == "Reject" else "Drop")
+    refused = [
+        name
+        for name in lost
+        if (of_parameters if losses.FEATURES.get(name) == "parameter" else policy.lossy) == "Reject"
+    ]
+    if refused:
+        names = losses.header(refused)
+        raise UnsupportedFeatureError(
+            f"The model's upstream cannot be told: {names}. The policy of this model does not allow that to be lost.",
+            param=refused[0],
+        )
 
 
 def _allowed(crossing: Headers, head: RequestHead) -> Headers:

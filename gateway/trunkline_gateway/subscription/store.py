@@ -67,7 +67,8 @@ class Store:
         self._upstreams: dict[str, routing.UpstreamRecord] = {}
         self._keys: dict[str, routing.KeyRecord] = {}
         self._secrets: dict[str, routing.SecretRecord] = {}
-        self._records = routing.Records(self._routes, self._upstreams, self._keys, self._secrets)
+        self._policies: dict[str, routing.PolicyRecord] = {}
+        self._records = routing.Records(self._routes, self._upstreams, self._keys, self._secrets, self._policies)
         self._fingerprint = table.Fingerprint()
         self._built = routing.NOTHING
         self._marks: dict[str, int] = {}
@@ -252,6 +253,8 @@ class Store:
                 self._keys[name.name] = record
             case routing.SecretRecord():
                 self._secrets[name.name] = record
+            case routing.PolicyRecord():
+                self._policies[name.name] = record
 
     def _remove(self, name: Name, sources: Iterable[pb.Source], now: float) -> None:
         known = dict(self._sources(name))
@@ -279,6 +282,8 @@ class Store:
                 self._keys.pop(name.name, None)
             case pb.TYPE_SECRET:
                 self._secrets.pop(name.name, None)
+            case pb.TYPE_POLICY:
+                self._policies.pop(name.name, None)
 
     def _raise(self, ref: str, revision: int, now: float) -> None:
         if revision > self._marks.get(ref, 0):

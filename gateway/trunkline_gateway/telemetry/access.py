@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from trunkline_gateway.exchange import losses
 from trunkline_gateway.telemetry.exchange import Exchange
 from trunkline_protocol import logs
 
@@ -49,6 +50,9 @@ class _Line(msgspec.Struct, omit_defaults=True, gc=False):
     streamed: bool = False
     truncated: bool = False
     client_gone: bool = False
+    dialect: str = ""
+    upstream_dialect: str = ""
+    lost: str = ""
 
 
 _FIELDS: Final = _Line.__struct_fields__
@@ -139,6 +143,7 @@ class AccessLog:
             exchange.streamed,
             exchange.truncated,
             exchange.client_gone,
+            *(_translation(exchange) if exchange.upstream_dialect != exchange.dialect or exchange.lost else ()),
         )
 
     def _json(self, lines: Sequence[_Line]) -> bytes:
@@ -146,6 +151,10 @@ class AccessLog:
             return self._encoder.encode_lines(lines)
         except UnicodeEncodeError:  # a lone surrogate, which no text that came over a wire has
             return self._encoder.encode_lines([_encodable(line) for line in lines])
+
+
+def _translation(exchange: Exchange) -> tuple[str, str, str]:
+    return exchange.dialect, exchange.upstream_dialect, losses.header(exchange.lost)
 
 
 def _known(line: _Line) -> Iterator[tuple[str, object]]:

@@ -22,6 +22,9 @@ class Exchange(msgspec.Struct, kw_only=True, gc=False):
         status: As sent; 0 until there is one.
         group: The ModelGroup's name once the model is resolved; else empty, as for direct models.
         target: Which one answered; empty: none.
+        dialect: That the client speaks; empty: not a call.
+        upstream_dialect: That was spoken to the target that answered.
+        lost: Names of what was lost between the two; see `exchange.losses`.
         key: ``namespace/name`` of the VirtualKey.
         attempt_results: (target, how it went) of each attempt; how it went is a word of the attempt loop's own.
         ended_at: By `time.monotonic`, which the duration needs anyway; 0: unknown, the log says when it was written.
@@ -52,6 +55,9 @@ class Exchange(msgspec.Struct, kw_only=True, gc=False):
     truncated: bool = False
     client_gone: bool = False
     error: str = ""
+    dialect: str = ""
+    upstream_dialect: str = ""
+    lost: Sequence[str] = ()
 
     def count(self, usage: Usage) -> None:
         """Take over what the upstream has counted."""

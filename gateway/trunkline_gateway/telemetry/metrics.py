@@ -15,6 +15,7 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from trunkline_gateway.exchange import losses
 from trunkline_gateway.routing.snapshot import Snapshot
 from trunkline_gateway.telemetry.exchange import Exchange
 from trunkline_gateway.telemetry.series import GroupSeries, TargetSeries
@@ -37,6 +38,7 @@ class Metrics:
         self._groups: dict[str, GroupSeries] = {}
         self._refusals: dict[str, int] = {}
         self._bad_heads: dict[int, int] = {}
+        self._lost: dict[tuple[str, str, str], int] = {}
         self._in_flight = 0
         self._version = ""
         self._lines_dropped: Callable[[], int] | None = None
@@ -70,6 +72,9 @@ class Metrics:
         for tried, result in exchange.attempt_results:
             attempts = (series if tried == target else self._series(group, tried)).attempts
             attempts[result] = attempts.get(result, 0) + 1
+        for name in exchange.lost:
+            pair = (exchange.dialect, exchange.upstream_dialect, losses.label(name))
+            self._lost[pair] = self._lost.get(pair, 0) + 1
         if exchange.truncated:
             series.truncated += 1
         if exchange.client_gone:
@@ -137,6 +142,10 @@ class Metrics:
         for status, count in list(self._bad_heads.items()):
             bad_heads.add_metric((str(status),), count)
         yield bad_heads
+        lost = _counter("lost_features", "What dialects could not say.", "ingress", "upstream", "feature")
+        for labels, count in list(self._lost.items()):
+            lost.add_metric(labels, count)
+        yield lost
         yield GaugeMetricFamily(f"{_PREFIX}_in_flight", "Requests being answered.", self._in_flight)
         version = GaugeMetricFamily(f"{_PREFIX}_config_version_info", "The table that is served.", labels=("version",))
         if served := self._version:

@@ -1,4 +1,6 @@
-"""OpenAI chat completions and embeddings.
+"""OpenAI chat completions.
 
 https://platform.openai.com/docs/api-reference/chat
 """
+
+from trunkline_gateway.dialects.openai_chat.codec import CODEC as CODEC

@@ -1,0 +1,73 @@
+"""Errors in Anthropic's shape, written and read.
+
+https://docs.anthropic.com/en/api/errors
+"""
+
+import re
+from typing import Final
+
+import msgspec
+
+from trunkline_gateway.dialect import UpstreamError
+from trunkline_gateway.dialects.anthropic_messages import upstream_json
+from trunkline_gateway.dialects.anthropic_messages.vocabulary import ERROR_STATUS, ERROR_TYPE
+from trunkline_gateway.errors import GatewayError
+
+MAX_TEXT_CHARACTERS: Final = 4096
+"""Of what is no error in JSON; the caller cuts and scrubs what is left."""
+
+_encoder: Final = msgspec.json.Encoder()
+_MARKUP: Final = re.compile(r"(?is)<(?:style|script)\b[^<>]*>[^<]*</(?:style|script)>|<[^<>]*>")
+
+
+def type_of(status: int) -> str:
+    """The error's type for a status."""
+    known = ERROR_TYPE.get(status)
+    if known is not None:
+        return known
+    return "api_error" if status >= 500 else "invalid_request_error"
+
+
+def render(error: GatewayError) -> bytes:
+    """The body of an error answer."""
+    message = error.message.encode("utf-8", "replace").decode()
+    return _encoder.encode({"type": "error", "error": {"type": type_of(error.status), "message": message}})
+
+
+def event(error: GatewayError, began: bool) -> bytes:  # the same before content and after
+    """The same as the last event of a stream; no ``message_stop`` follows it."""
+    return b"event: error\ndata: " + render(error) + b"\n\n"
+
+
+def status_of(word: str) -> int:
+    """The status that an error's type stands for; 500 where nobody knows it, so that another target is tried."""
+    return ERROR_STATUS.get(word, 500)
+
+
+def read(status: int, body: bytes) -> UpstreamError:
+    """What an error body says, whoever wrote it: Anthropic, a cloud in front of it, or a proxy."""
+    top = upstream_json.members(body)
+    error = upstream_json.members(top.get("error")) or top
+    message = (
+        upstream_json.text(error.get("message"))
+        or upstream_json.text(top.get("message"))
+        or upstream_json.text(top.get("Message"))  # Bedrock
+        or upstream_json.text(top.get("error"))
+        or upstream_json.text(top.get("detail"))
+        or _plain(body)
+        or f"The upstream answered with status {status}."
+    )
+    word = upstream_json.text(error.get("type")) or upstream_json.text(error.get("status")) or ""
+    return UpstreamError(
+        status=status,
+        message=message,
+        type="" if word == "error" else word,
+        code=upstream_json.text(error.get("code")) or "",
+        param=upstream_json.text(error.get("param")),
+    )
+
+
+def _plain(body: bytes) -> str:
+    """The beginning of what is left of a page without its markup."""
+    text = body[: 16 * MAX_TEXT_CHARACTERS].decode("utf-8", "replace")
+    return " ".join(_MARKUP.sub(" ", text).split())[:MAX_TEXT_CHARACTERS]

@@ -1,0 +1,251 @@
+"""What a target's ``parameters`` change in a request: pure.
+
+Names are those of OpenAI's chat completions. Where a request goes through the exchange they are looked up there,
+whatever dialects it comes and goes in; where its bytes are passed on, the dialect's own table says where they stand in
+its body. What begins with ``/`` is a JSON Pointer (RFC 6901) into the body as the upstream gets it, either way.
+
+The order is fixed: rename, defaults, overrides, clamp, drop.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+
+from trunkline_gateway import exchange, registry
+from trunkline_gateway.envelope import Request
+from trunkline_gateway.errors import InvalidRequestError
+from trunkline_gateway.routing.snapshot import Clamp, Parameters
+
+_json: Final = msgspec.json.Decoder()
+_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_encoder: Final = msgspec.json.Encoder()
+_MISSING: Final = object()
+_CHAT: Final = "openai_chat"
+_LENGTHS: Final = ("/max_tokens", "/max_completion_tokens")
+_NAMES: Final = frozenset(exchange.Parameters.__struct_fields__)
+
+
+def stand_in_body(parameters: Parameters, dialect: str, places: Mapping[str, str]) -> bool:
+    """Whether all that is named has a place in a body of ``dialect``, so that bytes can be passed on."""
+    if dialect == _CHAT:
+        return True
+    names = (*parameters.defaults, *parameters.overrides, *parameters.drop, *(each.name for each in parameters.clamp))
+    return all(name.startswith("/") or name in places for name in names)
+
+
+def passed_on(request: Request, parameters: Parameters, places: Mapping[str, str]) -> Request:
+    """A request whose bytes are passed on: only the members that change are written anew."""
+    body = _Body(request.fields)
+    _change(body, parameters, _chat_places(request.fields, places) if request.dialect == _CHAT else places)
+    return body.rewritten(request)
+
+
+def neutral(request: exchange.Request, parameters: Parameters) -> exchange.Request:
+    """A request in the exchange, with what is named changed. Pointers have to wait for `pointed`."""
+    if not isinstance(request, exchange.ChatRequest):
+        return request
+    changed: dict[str, object] = {}
+    said = request.parameters
+    for name, value in parameters.defaults.items():
+        if name in _NAMES and getattr(said, name) is None:
+            changed[name] = _value(name, bytes(value))
+    for name, value in parameters.overrides.items():
+        if name in _NAMES:
+            changed[name] = _value(name, bytes(value))
+    for clamp in parameters.clamp:
+        if clamp.name in _NAMES:
+            number = changed.get(clamp.name, getattr(said, clamp.name))
+            if isinstance(number, int | float) and not isinstance(number, bool):
+                changed[clamp.name] = _clamped(number, clamp)
+    changed |= {name: None for name in parameters.drop if name in _NAMES}
+    if not changed:
+        return request
+    return msgspec.structs.replace(request, parameters=msgspec.structs.replace(said, **changed))
+
+
+def pointed(body: bytes, parameters: Parameters, places: Mapping[str, str]) -> bytes:
+    """A body that was written for an upstream, with what pointers, and renames, change."""
+    named = (*parameters.defaults, *parameters.overrides, *parameters.drop, *(each.name for each in parameters.clamp))
+    if not parameters.rename and not any(name.startswith("/") for name in named):
+        return body
+    tree = _Body(_members.decode(body))
+    only = Parameters(
+        defaults={name: value for name, value in parameters.defaults.items() if name.startswith("/")},
+        overrides={name: value for name, value in parameters.overrides.items() if name.startswith("/")},
+        drop=tuple(name for name in parameters.drop if name.startswith("/")),
+        rename=parameters.rename,
+        clamp=tuple(each for each in parameters.clamp if each.name.startswith("/")),
+    )
+    _change(tree, only, places)
+    return tree.encode()
+
+
+def _change(body: "_Body", parameters: Parameters, places: Mapping[str, str]) -> None:
+    for old, new in parameters.rename:
+        source, target = _place(old, places), _place(new, places)
+        if source is not None and target is not None and (value := body.get(source)) is not _MISSING:
+            body.remove(source)
+            body.set(target, value)
+    for name, raw in parameters.defaults.items():
+        place = _place(name, places)
+        if place is not None and body.get(place) in (_MISSING, None):
+            body.set(place, _json.decode(raw))
+    for name, raw in parameters.overrides.items():
+        if (place := _place(name, places)) is not None:
+            body.set(place, _json.decode(raw))
+    for clamp in parameters.clamp:
+        place = _place(clamp.name, places)
+        number = _MISSING if place is None else body.get(place)
+        if place is not None and isinstance(number, int | float) and not isinstance(number, bool):
+            clamped = _clamped(number, clamp)
+            if clamped != number:
+                body.set(place, clamped)
+    for name in parameters.drop:
+        if (place := _place(name, places)) is not None:
+            body.remove(place)
+
+
+def _place(name: str, places: Mapping[str, str]) -> str | None:
+    return name if name.startswith("/") else places.get(name)
+
+
+def _chat_places(fields: Mapping[str, object], places: Mapping[str, str]) -> Mapping[str, str]:
+    """Every name stands at the top; the length of the answer has two names, of which a client uses one."""
+    given = next((place for place in _LENGTHS if place[1:] in fields), None)
+    own = {name: f"/{name}" for name in _NAMES} | dict(places)
+    return own if given is None else {**own, "max_tokens": given}
+
+
+def _clamped(number: float, clamp: Clamp) -> float:
+    if clamp.min is not None and number < clamp.min:
+        return clamp.min
+    if clamp.max is not None and number > clamp.max:
+        return clamp.max
+    return number
+
+
+@lru_cache(maxsize=1024)
+def _value(name: str, raw: bytes) -> object:
+    """A value as chat completions say it, in the neutral form; None where it is none. Fixed by the table."""
+    fields = {"model": msgspec.Raw(b'"m"'), "messages": msgspec.Raw(b"[]"), name: msgspec.Raw(raw)}
+    try:
+        request = registry.INGRESS[_CHAT, "chat"].decode(fields, "m", False, b"")
+    except InvalidRequestError:
+        return None
+    return getattr(request.parameters, name) if isinstance(request, exchange.ChatRequest) else None
+
+
+class _Body:
+    """A JSON object of which only the members that are touched are decoded, and written anew."""
+
+    def __init__(self, fields: Mapping[str, msgspec.Raw]) -> None:
+        self._fields = fields
+        self._trees: dict[str, object] = {}
+        self._changed: set[str] = set()
+
+    def get(self, pointer: str) -> object:
+        """What stands there, or `_MISSING`."""
+        name, *rest = _tokens(pointer)
+        value = self._tree(name)
+        for token in rest:
+            value = _child(value, token)
+        return value
+
+    def set(self, pointer: str, value: object) -> None:
+        """Put ``value`` there; objects on the way are made. Nothing happens where something else is in the way."""
+        name, *rest = _tokens(pointer)
+        if not rest:
+            self._put(name, value)
+            return
+        root = self._tree(name)
+        if root is _MISSING or root is None:
+            root = {}
+        node = root
+        for token in rest[:-1]:
+            below = _child(node, token)
+            if (below is _MISSING or below is None) and isinstance(node, dict):
+                below = node[token] = {}
+            node = below
+        if isinstance(node, dict):
+            node[rest[-1]] = value
+        elif isinstance(node, list) and (index := _index(rest[-1], len(node))) is not None:
+            node[index : index + 1] = [value]
+        else:
+            return
+        self._put(name, root)
+
+    def remove(self, pointer: str) -> None:
+        """Take out what stands there."""
+        name, *rest = _tokens(pointer)
+        root = self._tree(name)
+        if root is _MISSING:
+            return
+        if not rest:
+            self._put(name, _MISSING)
+            return
+        node = root
+        for token in rest[:-1]:
+            node = _child(node, token)
+        if isinstance(node, dict) and rest[-1] in node:
+            del node[rest[-1]]
+        elif isinstance(node, list) and (index := _index(rest[-1], len(node))) is not None and index < len(node):
+            del node[index]
+        else:
+            return
+        self._put(name, root)
+
+    def rewritten(self, request: Request) -> Request:
+        """The request with this body."""
+        if not self._changed:
+            return request
+        body = self.encode()
+        return msgspec.structs.replace(request, body=body, fields=_members.decode(body), spaces=None)
+
+    def encode(self) -> bytes:
+        """Write it; members that were not touched keep their bytes."""
+        members = {name: bytes(value) for name, value in self._fields.items()}
+        for name in sorted(self._changed):
+            tree = self._trees[name]
+            if tree is _MISSING:
+                members.pop(name, None)
+            else:
+                members[name] = _encoder.encode(tree)
+        return b"{" + b",".join([_encoder.encode(name) + b":" + value for name, value in members.items()]) + b"}"
+
+    def _tree(self, name: str) -> object:
+        if name not in self._trees:
+            raw = self._fields.get(name)
+            try:
+                self._trees[name] = _MISSING if raw is None else _json.decode(raw)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                message = f"The field '{name}' is not valid JSON: {error}."
+                raise InvalidRequestError(message, param=name) from None
+        return self._trees[name]
+
+    def _put(self, name: str, value: object) -> None:
+        self._trees[name] = value
+        self._changed.add(name)
+
+
+def _tokens(pointer: str) -> list[str]:
+    return [token.replace("~1", "/").replace("~0", "~") for token in pointer[1:].split("/")]
+
+
+def _child(node: object, token: str) -> object:
+    if isinstance(node, dict):
+        return node.get(token, _MISSING)
+    if isinstance(node, list) and (index := _index(token, len(node))) is not None and index < len(node):
+        return node[index]
+    return _MISSING
+
+
+def _index(token: str, length: int) -> int | None:
+    """A place in an array; its length is the one behind its end."""
+    if token == "-":  # noqa: S105  # of a JSON Pointer
+        return length
+    if not token.isascii() or not token.isdigit() or len(token) > 6:
+        return None
+    index = int(token)
+    return index if index <= length else None
