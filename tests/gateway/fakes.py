@@ -18,9 +18,11 @@ from trunkline_gateway.routing import attempts, request_heads
 from trunkline_gateway.routing.health import Health
 from trunkline_gateway.routing.resolve import Resolved
 from trunkline_gateway.routing.snapshot import (
+    DEFAULT_POLICY,
     Access,
     Key,
     Namespaces,
+    Policy,
     Route,
     Snapshot,
     Spoken,
@@ -322,9 +324,7 @@ def upstream(
 ) -> Upstream:
     endpoint = Endpoint(f"http://{name}.example.com/v1")
     held = tuple(
-        dataclasses.replace(
-            key, heads=request_heads.Heads(request_heads.Place(endpoint, (), key.auth_header), headers)
-        )
+        dataclasses.replace(key, heads=request_heads.Heads(request_heads.Place(endpoint, (), key.auth_header), headers))
         for key in keys or (upstream_key(),)
     )
     return Upstream(
@@ -430,6 +430,32 @@ def call(
         request_id="req-1",
         ingress=ingress,
         crossing=request_heads.crossing(dict(reversed(headers))),
+    )
+
+
+def call_in(
+    dialect: str,
+    body: bytes,
+    *targets: Target,
+    operation: Operation = "chat",
+    policy: Policy = DEFAULT_POLICY,
+    headers: Headers = (),
+    model: str = "",
+    stream: bool | None = None,
+    query: bytes = b"",
+) -> attempts.Call:
+    """A request in any dialect."""
+    ingress = registry.INGRESS[dialect, operation]
+    ingress = ingress if ingress.for_query is None else ingress.for_query(query)
+    return attempts.Call(
+        request=envelope.parse(
+            body, operation, dialect, ingress.read_envelope, model=model, stream=stream, query=query
+        ),
+        resolved=Resolved("platform/gpt-4o", "gpt-4o", targets or (target(),), "gpt-4o", policy),
+        request_id="req-1",
+        ingress=ingress,
+        crossing=request_heads.crossing(dict(reversed(headers))),
+        now=1_700_000_000,
     )
 
 

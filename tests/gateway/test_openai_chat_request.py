@@ -66,7 +66,9 @@ def test_nothing_is_written_where_nothing_changes() -> None:
 )
 def test_usage_is_asked_for_where_the_client_did_not(options: bytes, sent: bytes) -> None:
     request = parse(b'{"model":"a","stream":true' + options + b"}")
-    assert msgspec.json.decode(openai_request.encode(request, "a", add_usage=True))["stream_options"] == msgspec.json.decode(sent)
+    assert msgspec.json.decode(openai_request.encode(request, "a", add_usage=True))[
+        "stream_options"
+    ] == msgspec.json.decode(sent)
     assert sent in openai_request.encode(request, "a", add_usage=True)
 
 

@@ -39,7 +39,9 @@ def test_the_counts_are_read_verbatim() -> None:
         "queue_time": 0.5,
     }
     read = response.read(json.dumps({"choices": [{}], "usage": counts}).encode())
-    assert read == response.Whole(None, Usage(prompt=19, completion=10, total=30, cached=3, reasoning=4, audio_prompt=0))
+    assert read == response.Whole(
+        None, Usage(prompt=19, completion=10, total=30, cached=3, reasoning=4, audio_prompt=0)
+    )
 
 
 @given(COUNTS | st.sampled_from([None, [], 3, "x", {}]))

@@ -96,6 +96,7 @@ def _anthropic_entry(entry: Entry) -> dict[str, object]:
         "id": entry.id,
         "display_name": entry.display_name or entry.id,
         "created_at": created,
+        "lifecycle": "active",
         **_beside(entry),
     }
     if entry.context_window is not None:

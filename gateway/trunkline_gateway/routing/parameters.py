@@ -24,6 +24,7 @@ _encoder: Final = msgspec.json.Encoder()
 _MISSING: Final = object()
 _CHAT: Final = "openai_chat"
 _LENGTHS: Final = ("/max_tokens", "/max_completion_tokens")
+_NOTHING_SAID: Final = msgspec.Raw(b'[{"role":"user","content":""}]')
 _NAMES: Final = frozenset(exchange.Parameters.__struct_fields__)
 
 
@@ -129,7 +130,7 @@ def _clamped(number: float, clamp: Clamp) -> float:
 @lru_cache(maxsize=1024)
 def _value(name: str, raw: bytes) -> object:
     """A value as chat completions say it, in the neutral form; None where it is none. Fixed by the table."""
-    fields = {"model": msgspec.Raw(b'"m"'), "messages": msgspec.Raw(b"[]"), name: msgspec.Raw(raw)}
+    fields = {"model": msgspec.Raw(b'"m"'), "messages": _NOTHING_SAID, name: msgspec.Raw(raw)}
     try:
         request = registry.INGRESS[_CHAT, "chat"].decode(fields, "m", False, b"")
     except InvalidRequestError:

@@ -57,6 +57,9 @@ class _Part:
     Attributes:
         block: The number of its open block; -1: it has none (yet, or any more).
         delta: How a delta of its text begins.
+        wrote: Something of its text has been said.
+        free_text: Its arguments are no object.
+        called: The spaces that its arguments begin with.
     """
 
     __slots__ = ("block", "called", "delta", "encrypted", "free_text", "part", "seal", "wrote")
@@ -69,7 +72,7 @@ class _Part:
         self.encrypted: Seal | None = None
         self.wrote = False
         self.free_text = isinstance(part, ToolCall) and part.custom
-        self.called = ""
+        self.called: list[str] = []
 
 
 class Encoder:
@@ -348,11 +351,11 @@ class Encoder:
             return b""
         opened = ""
         if not part.wrote:
-            text = part.called + text
             first = text.lstrip()[:1]
+            part.called.append(text)
             if not first and not part.free_text:
-                part.called = text
                 return b""
+            text = "".join(part.called)
             part.wrote = True
             if part.free_text or first != "{":
                 if not part.free_text:

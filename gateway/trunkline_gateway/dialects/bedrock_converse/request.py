@@ -24,10 +24,10 @@ def encode(request: Request, target: Target) -> Encoded:
     """Write a request; the model stands in the path.
 
     Raises:
-        InvalidRequestError: It holds what cannot be written: text that is not Unicode, or a number of more than 64 bits.
+        InvalidRequestError: It holds what cannot be written: text that is not Unicode.
     """
     writing = Writing(asked := _chat(request), target)
-    with _sayable():
+    with _unicode():
         body, thought = _conversation(asked, writing)
         body.update(settings.of(asked.parameters, thought, writing))
         return _encoded(body, writing)
@@ -40,7 +40,7 @@ def encode_count(request: Request, target: Target) -> Encoded:
         InvalidRequestError: As `encode`.
     """
     writing = Writing(asked := _chat(request), target)
-    with _sayable():
+    with _unicode():
         body, _ = _conversation(asked, writing)
         return _encoded({"input": {"converse": body}}, writing)
 
@@ -73,10 +73,8 @@ def _encoded(body: Mapping[str, object], writing: Writing) -> Encoded:
 
 
 @contextmanager
-def _sayable() -> Iterator[None]:
+def _unicode() -> Iterator[None]:
     try:
         yield
     except UnicodeEncodeError as failure:
         raise errors.InvalidRequestError("The request holds text that is not valid Unicode.") from failure
-    except OverflowError as failure:
-        raise errors.InvalidRequestError("The request holds a number that is too large.") from failure

@@ -149,11 +149,13 @@ def _lose_details(asked: ReasoningEffort, writing: Writing) -> None:
 
 
 def _has_lost_its_thoughts(messages: Sequence[Message]) -> bool:
-    """Whether the model is in the middle of calling tools, and what it thought before that is not there any more.
+    """Whether the model is to go on from what it said, and what it thought before that is not there any more.
 
-    With a budget, the last turn of the assistant has to begin with it.
+    With a budget, the last turn of the assistant has to begin with it, and may not be one to go on from at all.
     """
     last = messages[-1]
+    if last.role == "assistant":
+        return True
     if last.role != "user" or not last.has("toolResult"):
         return False
     before = messages[-2] if len(messages) > 1 else None

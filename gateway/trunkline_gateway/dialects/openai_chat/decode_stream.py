@@ -56,7 +56,8 @@ class StreamDecoder:
 
     def receive_whole(self, answer: wire.WireAnswer) -> Sequence[Event]:
         """A whole answer, as if it had come in one chunk."""
-        return [*self._take(answer, whole=True), *self._end(done=True)]
+        events = self._take(answer, whole=True)
+        return events if self._ended else [*events, *self._end(done=True)]
 
     def _take(self, answer: wire.WireAnswer, *, whole: bool = False) -> Sequence[Event]:
         out: list[Event] = []

@@ -8,7 +8,7 @@ same code. What is decoded fits the types; where an upstream's answer does not, 
 """
 
 from types import UnionType
-from typing import Final, TypeVar, get_args, get_origin
+from typing import Final, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -217,7 +217,7 @@ def _fitting(value: object, kind: object) -> object:
         return msgspec.convert(value, kind)
     except (msgspec.ValidationError, RecursionError):
         pass
-    for each in get_args(kind) if isinstance(kind, UnionType) or get_origin(kind) is not list else (kind,):
+    for each in get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,):
         if isinstance(value, dict) and isinstance(each, type) and issubclass(each, msgspec.Struct):
             return salvaged(value, each)
         if isinstance(value, list) and get_origin(each) is list:

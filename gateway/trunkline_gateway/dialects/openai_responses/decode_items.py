@@ -212,7 +212,9 @@ class _Reader:
             case "text":
                 self._seal_text(sent.seal)
             case "signature":
-                self._said(msgspec.structs.replace(part, signature=sent.seal))
+                # It was written as a summary whatever it is; of Google's it is one.
+                summary = sent.seal.maker == "google"
+                self._said(msgspec.structs.replace(part, signature=sent.seal, summary=summary))
             case "encrypted":
                 self._said(msgspec.structs.replace(part, encrypted=sent.seal))
 

@@ -76,9 +76,13 @@ class _Items:
 
     def turn(self, turn: Turn) -> None:
         self._lost.add_if(turn.name, "message_name")
-        content: list[Wire] = []
+        content: list[Wire | msgspec.Raw] = []
         for part in turn.parts:
-            piece = self._output(part) if turn.role == "assistant" else self._input(part)
+            piece: Wire | msgspec.Raw | None
+            if isinstance(part, Foreign) and hosted.is_content(part):
+                piece = part.value
+            else:
+                piece = self._output(part) if turn.role == "assistant" else self._input(part)
             if piece is not None:
                 content.append(piece)
                 continue
@@ -89,11 +93,16 @@ class _Items:
                 self.items.append(item)
         self._message(turn.role, content)
 
-    def _message(self, role: str, content: Sequence[Wire]) -> None:
+    def _message(self, role: str, content: Sequence[Wire | msgspec.Raw]) -> None:
         if not content:
             return
         only = content[0]
-        if len(content) == 1 and only["type"] in ("input_text", "output_text") and not only.get("annotations"):
+        if (
+            len(content) == 1
+            and not isinstance(only, msgspec.Raw)
+            and only["type"] in ("input_text", "output_text")
+            and not only.get("annotations")
+        ):
             # What every upstream reads, and the only form of an assistant's message that needs no id.
             self.items.append({"type": "message", "role": role, "content": only["text"]})
             return

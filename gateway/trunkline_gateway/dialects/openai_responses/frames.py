@@ -21,6 +21,7 @@ class WireEvent(msgspec.Struct, gc=False):
     type: str = ""
     delta: str | None = None
     output_index: int | None = None
+    item_id: str | None = None
     content_index: int | None = None
     summary_index: int | None = None
     text: str | None = None
@@ -35,7 +36,7 @@ class WireEvent(msgspec.Struct, gc=False):
 
 
 _decoder: Final = msgspec.json.Decoder(WireEvent)
-_TEXTS: Final = ("delta", "text", "refusal", "arguments", "input")
+_TEXTS: Final = ("delta", "item_id", "text", "refusal", "arguments", "input")
 _INDEXES: Final = ("output_index", "content_index", "summary_index")
 _RAWS: Final = ("item", "part", "annotation", "logprobs", "response")
 

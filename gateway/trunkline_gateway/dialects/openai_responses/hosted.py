@@ -46,6 +46,8 @@ CLIENTS: Final = frozenset(
 )
 """Of these, what a client adds: results of what it ran itself."""
 
+_CONTENT: Final = frozenset({"computer_screenshot", "summary_text", "reasoning_text"})
+
 KIND_OF_TOOL: Final[Mapping[str, str]] = {
     "web_search": "web_search",
     "web_search_2025_08_26": "web_search",
@@ -62,6 +64,11 @@ KIND_OF_TOOL: Final[Mapping[str, str]] = {
     "apply_patch": "text_editor",
 }
 """Tools of a request by type; the rest keep their own word."""
+
+
+def is_content(part: Foreign) -> bool:
+    """Whether it stands within a message and is no item of its own."""
+    return part.dialect == DIALECT and (part.kind.startswith(("input_", "output_")) or part.kind in _CONTENT)
 
 
 def step(item: reading.Object, value: msgspec.Raw) -> HostedStep | Foreign:

@@ -11,15 +11,21 @@ LIKELY_END: Final = b',"logprobs":%b,"sequence_number":%d}\n\n'
 
 
 class Message:
-    """A message that content may still be added to. ``open``: of its pieces, those that have not ended."""
+    """A message that content may still be added to.
 
-    __slots__ = ("content", "id", "index", "open", "seals")
+    Attributes:
+        open: Of its pieces, how many have not ended.
+        late: Of its pieces, those that may have become more after their end.
+    """
+
+    __slots__ = ("content", "id", "index", "late", "open", "seals")
 
     def __init__(self, index: int, item_id: bytes) -> None:
         self.index = index
         self.id = item_id
         self.content: list[bytes] = []
         self.open = 0
+        self.late: dict[int, Open] = {}
         self.seals: list[exchange.Seal] = []
 
 

@@ -21,14 +21,18 @@ from trunkline_gateway.exchange import Event
 
 _PROGRESS: Final = (exchange.Progress(),)
 
+_Handler: TypeAlias = Callable[[WireEvent, list[Event]], None]
+_Content: TypeAlias = type[exchange.Text] | type[exchange.Refusal]
+
 
 class _Piece:
-    """A part that has begun."""
+    """A part that has begun. ``kind``: of the part, so that nothing of another kind is added to it."""
 
-    __slots__ = ("citations", "ended", "index", "likely", "said")
+    __slots__ = ("citations", "ended", "index", "kind", "likely", "said")
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, kind: type[exchange.Part]) -> None:
         self.index = index
+        self.kind = kind
         self.said = False  # some of its content has come
         self.citations = 0
         self.likely = False  # some of its logprobs have come
@@ -38,12 +42,11 @@ class _Piece:
 class _Item:
     """An item of the output. ``pieces``: of a message by ``content_index``; all others have one at most, at 0."""
 
-    __slots__ = ("done", "id", "paragraph", "pieces", "refusals", "summary")
+    __slots__ = ("done", "id", "paragraph", "pieces", "summary")
 
     def __init__(self) -> None:
         self.id = ""
         self.pieces: dict[int, _Piece] = {}
-        self.refusals: set[int] = set()
         self.summary: bool | None = None  # of reasoning: which of its two texts is read
         self.paragraph: int | None = None
         self.done = False
@@ -58,7 +61,7 @@ class ResponseDecoder:
         """Begin an answer."""
         self._asked = asked
         self._reader = answer.ItemReader(asked)
-        self._items: dict[int, _Item] = {}
+        self._items: dict[int | str, _Item] = {}
         self._parts = 0
         self._calls = False
         self._refused = False
@@ -105,10 +108,12 @@ class ResponseDecoder:
             if not self._started:
                 self._start(events, reading.NOTHING if wire.response is NONE else _object(wire.response))
             handler(wire, events)
-        elif wire.type in ("error", "response.failed") or frame.name == b"error" or b'"error"' in data:
-            self._error(wire, data, frame.name, events)
+        elif wire.type in ("error", "response.failed") or frame.name == b"error":
+            self._error(wire, data, events)
         elif wire.type.startswith("response."):
             events.extend(_PROGRESS)  # a hosted tool at work, or something newer than this
+        elif b'"error"' in data and reading.mapping(reading.parse(data)).get("error"):
+            self._error(wire, data, events)  # as OpenAI chat has it
         elif not self._started and not wire.type:
             raise errors.UpstreamProtocolError("The upstream sent an event that is not one of a response.")
         return events
@@ -159,19 +164,20 @@ class ResponseDecoder:
 
     def _catch_up(self, output: list[object], events: list[Event]) -> None:
         """Items of which no ``done`` came. Where the end counts them differently, only what nobody has seen is new."""
-        if any(item.done for item in self._items.values()) and len(output) < len(self._items):
-            return
-        for index, item in enumerate(output):
-            if isinstance(item, dict):
-                self._whole_item(index, item, events)
+        all_seen = len(self._items) >= len(output)
+        for index, value in enumerate(output):
+            if isinstance(value, dict):
+                key = value.get("id")
+                key = key if isinstance(key, str) and key in self._items else index
+                if not all_seen or key in self._items:
+                    self._whole_item(key, value, events)
 
-    def _error(self, wire: WireEvent, data: bytes, name: bytes, events: list[Event]) -> None:
+    def _error(self, wire: WireEvent, data: bytes, events: list[Event]) -> None:
         value = reading.mapping(reading.parse(data))
         error: object = value.get("error")
-        if error is None and wire.type == "response.failed":
-            error = reading.mapping(value.get("response")).get("error")
-        if wire.type in ("error", "response.failed") or name == b"error" or error:
-            self._fail(error if error else value, events)
+        if not error and wire.type == "response.failed":
+            error = reading.mapping(value.get("response")).get("error") or reading.NOTHING
+        self._fail(value if error is None else error, events)
 
     def _fail(self, error: object, events: list[Event]) -> None:
         found = error if isinstance(error, dict) else {"message": error}
@@ -190,26 +196,28 @@ class ResponseDecoder:
     # ---- items
 
     def _item(self, wire: WireEvent) -> _Item:
-        index = wire.output_index or 0
-        item = self._items.get(index)
+        return self._item_of(wire.item_id or 0 if wire.output_index is None else wire.output_index)
+
+    def _item_of(self, key: int | str) -> _Item:
+        item = self._items.get(key)
         if item is None:
-            item = self._items[index] = _Item()
+            item = self._items[key] = _Item()
         return item
 
     def _item_added(self, wire: WireEvent, events: list[Event]) -> None:
-        item, value = self._item(wire), _object(wire.item)
+        value = _object(wire.item)
+        item = self._item_of(_key(wire, value))
         item.id = reading.text(value.get("id"))
         if value.get("type") in ("function_call", "custom_tool_call") and value.get("name"):
             self._begin_call(item, value, events)
 
     def _item_done(self, wire: WireEvent, events: list[Event]) -> None:
-        self._whole_item(wire.output_index or 0, _object(wire.item), events)
+        value = _object(wire.item)
+        self._whole_item(_key(wire, value), value, events)
 
-    def _whole_item(self, index: int, value: reading.Object, events: list[Event]) -> None:
+    def _whole_item(self, key: int | str, value: reading.Object, events: list[Event]) -> None:
         """All that an item says which has not come before; it ends."""
-        item = self._items.get(index)
-        if item is None:
-            item = self._items[index] = _Item()
+        item = self._item_of(key)
         if item.done or not value:
             return
         item.done = True
@@ -221,13 +229,13 @@ class ResponseDecoder:
                 self._whole_reasoning(item, value, events)
             case "function_call" | "custom_tool_call" as kind:
                 self._whole_call(item, value, value.get("input" if kind == "custom_tool_call" else "arguments"), events)
-            case _:
+            case _ if not item.pieces:
                 for part in self._reader.parts(value):
                     item.pieces[0] = self._begin(part, events)
         self._end_pieces(item, events)
 
     def _begin(self, part: exchange.Part, events: list[Event]) -> _Piece:
-        piece = _Piece(self._parts)
+        piece = _Piece(self._parts, type(part))
         self._parts += 1
         events.append(exchange.PartStart(piece.index, part))
         return piece
@@ -246,27 +254,24 @@ class ResponseDecoder:
     def _content_added(self, wire: WireEvent, events: list[Event]) -> None:
         match _object(wire.part).get("type"):
             case "output_text":
-                self._content(wire, events, refusal=False)
+                self._content(wire, events, exchange.Text)
             case "refusal":
-                self._content(wire, events, refusal=True)
+                self._content(wire, events, exchange.Refusal)
 
-    def _content(self, wire: WireEvent, events: list[Event], *, refusal: bool) -> _Piece:
-        item = self._item(wire)
-        return self._content_of(item, wire.content_index or 0, events, refusal=refusal)
+    def _content(self, wire: WireEvent, events: list[Event], kind: _Content) -> _Piece | None:
+        return self._content_of(self._item(wire), wire.content_index or 0, events, kind)
 
-    def _content_of(self, item: _Item, number: int, events: list[Event], *, refusal: bool) -> _Piece:
+    def _content_of(self, item: _Item, number: int, events: list[Event], kind: _Content) -> _Piece | None:
+        """The piece that it belongs to; None: nothing more of that kind can."""
         piece = item.pieces.get(number)
         if piece is None:
-            part = exchange.Refusal(text="") if refusal else exchange.Text(text="")
-            piece = item.pieces[number] = self._begin(part, events)
-            if refusal:
-                item.refusals.add(number)
-            self._refused = refusal
-        return piece
+            piece = item.pieces[number] = self._begin(kind(text=""), events)
+            self._refused = kind is exchange.Refusal
+        return None if piece.ended or piece.kind is not kind else piece
 
     def _text_delta(self, wire: WireEvent, events: list[Event]) -> None:
-        piece = self._content(wire, events, refusal=False)
-        if piece.ended or (wire.content_index or 0) in self._item(wire).refusals:
+        piece = self._content(wire, events, exchange.Text)
+        if piece is None:
             return
         if wire.delta:
             piece.said = True
@@ -280,15 +285,14 @@ class ResponseDecoder:
             events.append(exchange.LogprobsDelta(found))
 
     def _refusal_delta(self, wire: WireEvent, events: list[Event]) -> None:
-        piece = self._content(wire, events, refusal=True)
-        if wire.delta and not piece.ended and (wire.content_index or 0) in self._item(wire).refusals:
+        piece = self._content(wire, events, exchange.Refusal)
+        if wire.delta and piece is not None:
             piece.said = True
             events.append(exchange.RefusalDelta(piece.index, wire.delta))
 
     def _annotation(self, wire: WireEvent, events: list[Event]) -> None:
-        piece = self._content(wire, events, refusal=False)
         citation = citations.read_one(_object(wire.annotation))
-        if citation is not None and not piece.ended and (wire.content_index or 0) not in self._item(wire).refusals:
+        if citation is not None and (piece := self._content(wire, events, exchange.Text)) is not None:
             piece.citations += 1
             events.append(exchange.CitationDelta(piece.index, citation))
 
@@ -305,15 +309,16 @@ class ResponseDecoder:
     def _content_done(self, wire: WireEvent, events: list[Event]) -> None:
         item, number = self._item(wire), wire.content_index or 0
         self._whole_content(item, number, _object(wire.part), events)
-        if item.summary is None and (piece := item.pieces.get(number)) is not None:
+        piece = item.pieces.get(number)
+        if piece is not None and piece.kind in (exchange.Text, exchange.Refusal):
             self._end(piece, events)
 
     def _whole_content(self, item: _Item, number: int, value: reading.Object, events: list[Event]) -> None:
         part = answer.content(value)
-        if part is None or item.summary is not None:
+        if part is None:
             return
-        piece = self._content_of(item, number, events, refusal=isinstance(part, exchange.Refusal))
-        if piece.ended or (number in item.refusals) != isinstance(part, exchange.Refusal):
+        piece = self._content_of(item, number, events, type(part))
+        if piece is None:
             return
         if part.text and not piece.said:
             piece.said = True
@@ -345,7 +350,7 @@ class ResponseDecoder:
         piece = item.pieces.get(0)
         if piece is None:
             piece = item.pieces[0] = self._begin(exchange.Reasoning(summary=summary, id=item.id), events)
-        if piece.ended:
+        if piece.ended or piece.kind is not exchange.Reasoning:
             return
         if item.paragraph is not None and item.paragraph != paragraph:
             events.append(exchange.ReasoningDelta(piece.index, answer.JOIN))
@@ -363,7 +368,7 @@ class ResponseDecoder:
             item.summary = summary
             part = exchange.Reasoning(summary=summary, id=reading.text(value.get("id")))
             piece = item.pieces[0] = self._begin(part, events)
-        if piece.ended:
+        if piece.ended or piece.kind is not exchange.Reasoning:
             return
         if text and not piece.said:
             events.append(exchange.ReasoningDelta(piece.index, text))
@@ -380,26 +385,29 @@ class ResponseDecoder:
         return piece
 
     def _call_delta(self, wire: WireEvent, events: list[Event]) -> None:
-        piece = self._item(wire).pieces.get(0)
-        if piece is not None and wire.delta and not piece.ended:  # else its name is not known yet
-            piece.said = True
-            events.append(exchange.ArgumentsDelta(piece.index, wire.delta))
+        self._argue(self._item(wire).pieces.get(0), wire.delta, events)  # None: its name is not known yet
 
     def _call_done(self, wire: WireEvent, events: list[Event]) -> None:
         piece = self._item(wire).pieces.get(0)
-        given = wire.input if wire.arguments is None else wire.arguments
-        if piece is not None and given and not piece.said and not piece.ended:
-            piece.said = True
-            events.append(exchange.ArgumentsDelta(piece.index, given))
+        if piece is not None and not piece.said:
+            self._argue(piece, wire.input if wire.arguments is None else wire.arguments, events)
 
     def _whole_call(self, item: _Item, value: reading.Object, given: object, events: list[Event]) -> None:
         piece = self._begin_call(item, value, events)
-        arguments = answer.arguments_of(given)
-        if arguments and not piece.said and not piece.ended:
-            events.append(exchange.ArgumentsDelta(piece.index, arguments))
+        if not piece.said:
+            self._argue(piece, answer.arguments_of(given), events)
+
+    def _argue(self, piece: _Piece | None, text: str | None, events: list[Event]) -> None:
+        if piece is not None and text and not piece.ended and piece.kind is exchange.ToolCall:
+            piece.said = True
+            events.append(exchange.ArgumentsDelta(piece.index, text))
 
 
-_Handler: TypeAlias = Callable[[WireEvent, list[Event]], None]
+def _key(wire: WireEvent, value: reading.Object) -> int | str:
+    """What an item is known by where nobody numbers it: its id."""
+    if wire.output_index is not None:
+        return wire.output_index
+    return wire.item_id or reading.text(value.get("id")) or 0
 
 
 def _object(value: msgspec.Raw) -> reading.Object:

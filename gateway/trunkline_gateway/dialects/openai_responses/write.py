@@ -175,6 +175,8 @@ class ResponseEncoder:
         if message is None or message.open:
             return
         self._message = self._last_text = None
+        for number, opened in message.late.items():
+            message.content[number] = content(opened)
         self._done_item(message.index, message_item(message, status))
         for seal in message.seals:
             self._seal_item(seal, "text")
@@ -358,8 +360,8 @@ class ResponseEncoder:
         likely = reading.encode(logprobs.write(event.logprobs))
         self._written.append(opened.start + b'""' + LIKELY_END % (likely, self._sequence))
         self._sequence += 1
-        if opened.message is not None and opened.message.content[opened.number]:
-            opened.message.content[opened.number] = content(opened)  # it has ended, and its message has not
+        if opened.message is not None:
+            opened.message.late[opened.number] = opened
 
     # ---- ends
 

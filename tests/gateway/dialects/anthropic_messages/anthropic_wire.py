@@ -141,10 +141,11 @@ def accumulated(stream: bytes) -> dict[str, object]:
     from anthropic.lib.streaming._messages import accumulate_event
 
     snapshot = None
+    buffers: dict[int, bytes] = {}
     for event in payloads(stream):
         if event["type"] != "ping":
             parsed = _EVENT.validate_python(event)
-            snapshot = accumulate_event(event=parsed, current_snapshot=snapshot)  # type: ignore[arg-type]
+            snapshot = accumulate_event(event=parsed, current_snapshot=snapshot, json_bufs=buffers)  # type: ignore[arg-type]
     assert snapshot is not None
     return snapshot.model_dump(exclude_none=True)
 

@@ -55,7 +55,7 @@ def _found(answer: exchange.Answer) -> list[object]:
     return said
 
 
-def _sdk(stream: bytes) -> dict[str, object]:
+def _sdk(stream: bytes) -> dict[str, object]:  # noqa: C901  # one branch for each kind of event
     """Blocks and all as the events say, accumulated in the plainest way."""
     message: dict[str, object] = {}
     blocks: list[dict[str, object]] = []

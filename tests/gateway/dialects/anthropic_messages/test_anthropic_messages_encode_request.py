@@ -2,6 +2,7 @@
 
 import base64
 import json
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -130,7 +131,7 @@ _OWN_BLOCK = {"type": "container_upload", "file_id": "file_1"}
         (Audio(source=Inline("AAAA"), media_type="audio/wav"), None, "audio_input"),
         (Video(source=Inline("AAAA")), None, "video"),
         (_RESULT, {"type": "tool_result", "tool_use_id": "t1", "content": [_text("ok")]}, ""),
-        (ToolResult(call_id="a.b c"), {"type": "tool_result", "tool_use_id": "a_b_c_6a3cbd3a"}, ""),
+        (ToolResult(call_id="a.b c"), {"type": "tool_result", "tool_use_id": "a_b_c_8640d2e2"}, ""),
         (
             ToolResult(call_id="t1", is_error=True, structured=_raw({"a": 1}), cache=CacheControl()),
             {
@@ -814,7 +815,7 @@ def test_whatever_is_asked_the_api_gets_what_it_takes(
     body = json.loads(encoded.body)
     messages = body["messages"]
     assert messages[0]["role"] == "user"
-    for before, after in zip(messages, messages[1:], strict=False):
+    for before, after in pairwise(messages):
         assert before["role"] != after["role"]
     marks = 0
     for block in [

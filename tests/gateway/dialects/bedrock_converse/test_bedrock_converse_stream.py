@@ -198,6 +198,26 @@ CASES: dict[str, tuple[list[dict[str, object]], list[dict[str, object]]]] = {
         [delta(0, {"citation": {"location": {"web": {"url": "https://a.example/"}}}}), end(0)],
         [{"citationsContent": {"citations": [{"location": {"web": {"url": "https://a.example/"}}}]}}],
     ),
+    "citations after their text": (
+        [delta(0, {"text": "it"}), delta(0, {"citation": {"title": "d"}}), delta(0, {"citation": {}}), end(0)],
+        [{"citationsContent": {"content": [{"text": "it"}], "citations": [{"title": "d"}, {}, 7]}}],
+    ),
+    "blocks that become something else": (
+        [delta(0, {"text": "a"}), delta(0, {"reasoningContent": {"text": "b"}}), delta(0, {"text": "c"}), end(0)],
+        [{"text": "a"}, {"reasoningContent": {"reasoningText": {"text": "b"}}}, {"text": "c"}],
+    ),
+    "thoughts that hold nothing": (
+        [delta(0, {"reasoningContent": {"redactedContent": "no base64"}}), end(0), delta(1, {"text": "a"}), end(1)],
+        [{"reasoningContent": {"redactedContent": "no base64"}}, {"text": "a"}],
+    ),
+    "an image elsewhere": (
+        [
+            {"contentBlockStart": {"contentBlockIndex": 0, "start": {"image": {"format": "png"}}}},
+            delta(0, {"image": {"source": {"s3Location": {"uri": "s3://bucket/a.png"}}}}),
+            end(0),
+        ],
+        [{"image": {"format": "png", "source": {"s3Location": {"uri": "s3://bucket/a.png"}}}}],
+    ),
     "an image": (
         [
             {"contentBlockStart": {"contentBlockIndex": 0, "start": {"image": {"format": "webp"}}}},

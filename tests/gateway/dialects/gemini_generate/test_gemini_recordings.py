@@ -108,9 +108,7 @@ def test_a_recorded_answer_is_read_as_the_sdk_reads_it(path):
         assert (answer.usage.completion or 0) == (last.get("candidatesTokenCount") or 0) + (
             last.get("thoughtsTokenCount") or 0
         )
-        assert answer.usage.prompt == (last.get("promptTokenCount") or 0) + (
-            last.get("toolUsePromptTokenCount") or 0
-        )
+        assert answer.usage.prompt == (last.get("promptTokenCount") or 0) + (last.get("toolUsePromptTokenCount") or 0)
     assert answer.model == chunks[0]["modelVersion"] if "modelVersion" in chunks[0] else True
 
 

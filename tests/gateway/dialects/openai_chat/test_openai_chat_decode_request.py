@@ -521,7 +521,30 @@ JSON = st.recursive(
     max_leaves=8,
 )
 NAMES = st.sampled_from(
-    ["role", "content", "type", "text", "image_url", "url", "file", "file_data", "tool_calls", "function", "name", "id", "arguments", "reasoning_details", "signature", "data", "thinking_blocks", "audio", "annotations", "extra_content", "google", "cache_control"]
+    [
+        "role",
+        "content",
+        "type",
+        "text",
+        "image_url",
+        "url",
+        "file",
+        "file_data",
+        "tool_calls",
+        "function",
+        "name",
+        "id",
+        "arguments",
+        "reasoning_details",
+        "signature",
+        "data",
+        "thinking_blocks",
+        "audio",
+        "annotations",
+        "extra_content",
+        "google",
+        "cache_control",
+    ]
 )
 VALUES = st.sampled_from(
     ["user", "assistant", "tool", "text", "image_url", "file", "input_audio", "function", "custom", "data:,x"]
@@ -532,7 +555,26 @@ SHAPED = st.recursive(
     max_leaves=20,
 )
 TOP = st.sampled_from(
-    ["tools", "tool_choice", "functions", "function_call", "response_format", "stop", "reasoning", "thinking", "logit_bias", "metadata", "x", "stream_options", "web_search_options", "temperature", "max_tokens", "seed", "modalities", "audio"]
+    [
+        "tools",
+        "tool_choice",
+        "functions",
+        "function_call",
+        "response_format",
+        "stop",
+        "reasoning",
+        "thinking",
+        "logit_bias",
+        "metadata",
+        "x",
+        "stream_options",
+        "web_search_options",
+        "temperature",
+        "max_tokens",
+        "seed",
+        "modalities",
+        "audio",
+    ]
 )
 
 

@@ -436,8 +436,6 @@ def test_quirks(quirk: str, request_: ChatRequest, members: dict[str, object], l
     body, named = encode(request_, quirk)
     assert {path: at(body, path) for path in members} == members
     assert named == lost
-    # Without the quirk the body is another one.
-    assert encode(request_)[0] != body or encode(request_)[1] != named
 
 
 def test_ids_of_nine_are_the_same_for_a_call_and_its_result() -> None:
@@ -453,8 +451,9 @@ def test_ids_of_nine_are_the_same_for_a_call_and_its_result() -> None:
     assert ids[0].isalnum()
 
 
-def test_each_quirk_has_a_test() -> None:
-    assert {each[0] for each in QUIRKY} | {"tool_call_ids_of_nine"} == set(QUIRKS)
+def test_each_quirk_has_a_test_in_which_it_matters() -> None:
+    matter = {quirk for quirk, request, _, _ in QUIRKY if encode(request) != encode(request, quirk)}
+    assert matter | {"tool_call_ids_of_nine"} == set(QUIRKS)
 
 
 def test_a_schema_is_not_sent_to_a_model_that_is_known_to_take_none() -> None:

@@ -183,7 +183,7 @@ def test_openais_own_reasoning_is_encrypted() -> None:
 def test_a_stamped_signature_comes_back() -> None:
     summary = [{"type": "summary_text", "text": "Hm."}]
     part = _parts({"type": "reasoning", "summary": summary, "encrypted_content": origin.stamp(SEAL)})
-    assert part == (exchange.Reasoning(text="Hm.", summary=True, signature=SEAL),)
+    assert part == (exchange.Reasoning(text="Hm.", signature=SEAL),)
 
 
 def test_a_calls_seal_finds_its_call_wherever_it_stands() -> None:

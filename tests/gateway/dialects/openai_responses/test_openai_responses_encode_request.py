@@ -171,6 +171,14 @@ def test_own_steps_are_written_as_they_are() -> None:
     assert bytes(raw) in body
 
 
+def test_content_that_nobody_knows_stays_in_its_message() -> None:
+    piece = {"type": "input_smell", "smell": "rose"}
+    request = decode({"input": [{"role": "user", "content": [{"type": "input_text", "text": "a"}, piece]}]})
+    assert encode(request)[0]["input"] == [
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "a"}, piece]}
+    ]
+
+
 # ---- names
 
 

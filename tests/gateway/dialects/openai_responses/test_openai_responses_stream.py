@@ -59,6 +59,7 @@ def test_events_come_as_they_are_said() -> None:
         sse_of(
             [
                 CREATED,
+                {"type": "response.in_progress", "response": {"id": "resp_1"}},
                 _added({**MESSAGE, "content": []}),
                 {"type": "response.content_part.added", "output_index": 0, "content_index": 0, "part": _text("")},
                 _delta("a", content_index=0, obfuscation="xx"),
@@ -70,20 +71,17 @@ def test_events_come_as_they_are_said() -> None:
             ]
         )
     )
-    assert (
-        events
-        == [
-            exchange.Start(id="resp_1", model="m", created=5),
-            exchange.PartStart(0, exchange.Text(text="")),
-            exchange.TextDelta(0, "a"),
-            exchange.TextDelta(0, "b"),
-            exchange.LogprobsDelta((exchange.TokenLogprob(token="b", logprob=-1.0, bytes=(98,)),)),
-            exchange.PartEnd(0),
-            exchange.Finish(reason="stop"),
-            exchange.End(),
-        ]
-        or events[1] == exchange.Progress()
-    )
+    assert events == [
+        exchange.Start(id="resp_1", model="m", created=5),
+        exchange.Progress(),
+        exchange.PartStart(0, exchange.Text(text="")),
+        exchange.TextDelta(0, "a"),
+        exchange.TextDelta(0, "b"),
+        exchange.LogprobsDelta((exchange.TokenLogprob(token="b", logprob=-1.0, bytes=(98,)),)),
+        exchange.PartEnd(0),
+        exchange.Finish(reason="stop"),
+        exchange.End(),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -299,6 +297,11 @@ def test_failures(frame: dict[str, object]) -> None:
         assert (failed.status, failed.message, failed.code) == (429, "Slow down", "rate_limit_exceeded")
 
 
+def test_a_hosted_tool_that_fails_is_no_end() -> None:
+    frame = {"type": "response.mcp_list_tools.failed", "error": {"message": "No."}}
+    assert receive(sse_of([CREATED, frame]))[-1] == exchange.Progress()
+
+
 def test_an_event_named_error_is_one() -> None:
     (failed,) = receive(b'event: error\ndata: {"message":"Broken","status":503}\n\n')
     assert failed == exchange.Failed(status=503, message="Broken")
@@ -444,6 +447,65 @@ def test_any_events_are_read_in_the_grammar(frames: list[object]) -> None:
     except errors.UpstreamProtocolError:
         raise AssertionError("something had come") from None
     assembler.answer()
+
+
+_ITEMS = (
+    {"type": "message", "id": "a", "content": [_text("x"), {"type": "refusal", "refusal": "y"}]},
+    {"type": "message", "id": "b", "content": [{"type": "refusal", "refusal": "y"}, _text("x", annotations=[{}])]},
+    {"type": "reasoning", "id": "a", "summary": [{"text": "s"}], "encrypted_content": "e"},
+    {"type": "function_call", "id": "b", "call_id": "c", "name": "f", "arguments": "{}"},
+    {"type": "custom_tool_call", "id": "b", "call_id": "d", "name": "g", "input": "i"},
+    {"type": "web_search_call", "id": "a"},
+    {"type": "image_generation_call", "id": "b", "result": "AAAA"},
+)
+_CITED = {"type": "url_citation", "url": "https://a"}
+_PLAUSIBLE = (
+    *({"type": "response.output_item.added", "item": item} for item in _ITEMS),
+    *({"type": "response.output_item.done", "item": item} for item in _ITEMS),
+    *({"type": f"response.{kind}.delta", "delta": "d"} for kind in ("output_text", "refusal", "reasoning_text")),
+    *(
+        {"type": f"response.{kind}.delta", "delta": "d"}
+        for kind in ("reasoning_summary_text", "custom_tool_call_input")
+    ),
+    {"type": "response.function_call_arguments.delta", "delta": "d"},
+    {"type": "response.function_call_arguments.done", "arguments": "{}"},
+    {"type": "response.custom_tool_call_input.done", "input": "i"},
+    {"type": "response.output_text.done", "text": "t"},
+    {"type": "response.refusal.done", "refusal": "r"},
+    {"type": "response.output_text.annotation.added", "annotation": _CITED},
+    *({"type": f"response.content_part.{end}", "part": _text("t")} for end in ("added", "done")),
+    *({"type": f"response.content_part.{end}", "part": {"type": "refusal"}} for end in ("added", "done")),
+    {"type": "response.content_part.done", "part": {"type": "reasoning_text", "text": "t"}},
+)
+_places = st.fixed_dictionaries(
+    {},
+    optional={
+        "output_index": st.integers(0, 2),
+        "content_index": st.integers(0, 1),
+        "summary_index": st.integers(0, 1),
+        "item_id": st.sampled_from(["a", "b"]),
+    },
+)
+_ends = st.builds(
+    lambda output: {"type": "response.completed", "response": {"output": output}},
+    st.lists(st.sampled_from(_ITEMS), max_size=4),
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.builds(lambda event, place: {**event, **place}, st.sampled_from(_PLAUSIBLE), _places)), _ends)
+def test_events_in_any_order_are_read_in_the_grammar(frames: list[object], end: object) -> None:
+    exchange.assemble(receive(sse_of([CREATED, *frames, end], named=False)))
+
+
+def test_items_without_a_number_are_told_apart_by_their_ids() -> None:
+    one, two = {**MESSAGE, "id": "a", "content": [_text("x")]}, {**MESSAGE, "id": "b", "content": [_text("y")]}
+    done = "response.output_item.done"
+    end = {"type": "response.completed", "response": {"output": [one, two]}}
+    for delta in ([], [{"type": "response.output_text.delta", "item_id": "a", "delta": "x"}]):
+        frames = [CREATED, *delta, {"type": done, "item": one}, {"type": done, "item": two}, end]
+        found = exchange.assemble(receive(sse_of(frames)))
+        assert found.choices[0].parts == (exchange.Text(text="x"), exchange.Text(text="y"))
 
 
 @settings(deadline=None, max_examples=100)

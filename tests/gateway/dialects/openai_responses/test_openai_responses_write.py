@@ -225,10 +225,10 @@ def test_logprobs_stand_with_their_text() -> None:
 @pytest.mark.parametrize(
     "part",
     [
-        exchange.Reasoning(text="Hm.", summary=True, signature=SIGNED, id="rs_1"),
+        exchange.Reasoning(text="Hm.", signature=SIGNED, id="rs_1"),
         exchange.Reasoning(signature=SIGNED, id="rs_1"),
         exchange.Reasoning(encrypted=SIGNED, id="rs_1"),
-        exchange.Reasoning(signature=GOOGLES, id="rs_1"),
+        exchange.Reasoning(text="Hm.", summary=True, signature=GOOGLES, id="rs_1"),
         exchange.Reasoning(
             text="Hm.",
             summary=True,
@@ -250,7 +250,7 @@ def test_seals_come_back_with_the_next_turn(part: exchange.Part) -> None:
 
 def test_a_turn_with_all_kinds_of_seals_comes_back_as_it_was() -> None:
     parts = (
-        exchange.Reasoning(text="Hm.", summary=True, signature=SIGNED, id="rs_1"),
+        exchange.Reasoning(text="Hm.", signature=SIGNED, id="rs_1"),
         exchange.Text(text="a", seal=GOOGLES),
         exchange.Text(text="b", seal=SIGNED),
         exchange.ToolCall(id="c", name="f", arguments="{}", seal=GOOGLES, item_id="fc_1"),

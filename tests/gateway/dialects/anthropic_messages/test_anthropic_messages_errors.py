@@ -1,0 +1,126 @@
+"""Errors, and the tables of words."""
+
+import json
+from typing import get_args
+
+import pytest
+from anthropic.types import StopReason
+from anthropic.types.shared import ErrorObject
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from gateway.dialects.anthropic_messages import anthropic_wire as wire
+from trunkline_gateway.dialects.anthropic_messages import vocabulary
+from trunkline_gateway.errors import (
+    AuthenticationError,
+    BodyTooLargeError,
+    GatewayError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    NotReadyError,
+    UpstreamProtocolError,
+    UpstreamStatusError,
+    UpstreamTimeoutError,
+)
+from trunkline_gateway.exchange import FinishReason
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (InvalidRequestError("no", param="messages"), "invalid_request_error"),
+        (BodyTooLargeError("no"), "request_too_large"),
+        (AuthenticationError("no"), "authentication_error"),
+        (GatewayError("no", status=402), "billing_error"),
+        (GatewayError("no", status=403), "permission_error"),
+        (ModelNotFoundError("x"), "not_found_error"),
+        (GatewayError("no", status=408), "timeout_error"),
+        (GatewayError("no", status=422), "invalid_request_error"),
+        (UpstreamStatusError("no", status=429), "rate_limit_error"),
+        (GatewayError("no"), "api_error"),
+        (UpstreamProtocolError("no"), "api_error"),
+        (NotReadyError("no"), "overloaded_error"),
+        (UpstreamTimeoutError("no"), "timeout_error"),
+        (UpstreamStatusError("no", status=529), "overloaded_error"),
+    ],
+)
+def test_errors_are_written_as_the_api_does(error: GatewayError, kind: str) -> None:
+    body = wire.CHAT_IN.render_error(error)
+    said = json.loads(body)
+    assert said == {"type": "error", "error": {"type": kind, "message": error.message}}
+    TypeAdapter(ErrorObject).validate_python(said["error"])
+    assert wire.COUNT_IN.render_error(error) == body
+    assert wire.CHAT_IN.error_event is not None
+    for began in (False, True):
+        assert wire.CHAT_IN.error_event(error, began) == b"event: error\ndata: " + body + b"\n\n"
+
+
+def test_an_error_within_a_stream_is_read_back() -> None:
+    assert wire.CHAT_IN.error_event is not None
+    found = wire.read(wire.CHAT_IN.error_event(UpstreamStatusError("Overloaded", status=529), True))
+    assert [(event.status, event.message) for event in found] == [(529, "Overloaded")]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "message", "kind"),
+    [
+        (
+            529,
+            '{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}',
+            "Overloaded",
+            "overloaded_error",
+        ),
+        (400, '{"message":"Malformed input request"}', "Malformed input request", ""),
+        (403, '{"Message":"User is not authorized"}', "User is not authorized", ""),
+        (429, '{"error":{"code":429,"message":"Quota","status":"RESOURCE_EXHAUSTED"}}', "Quota", "RESOURCE_EXHAUSTED"),
+        (404, '{"detail":"Not Found"}', "Not Found", ""),
+        (500, '{"error":"broken"}', "broken", ""),
+        (502, "<html><style>p{}</style><h1>Bad  Gateway</h1></html>", "Bad Gateway", ""),
+        (503, "", "The upstream answered with status 503.", ""),
+        (400, '{"error":{"message":"half \\ud83d"}}', "half \ufffd", ""),
+    ],
+)
+def test_errors_of_upstreams_are_read(status: int, body: str, message: str, kind: str) -> None:
+    error = wire.CHAT_UP.read_error(status, body.encode())
+    assert (error.status, error.message, error.type) == (status, message, kind)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(400, 599), st.binary(max_size=80))
+def test_any_bytes_are_an_error(status: int, body: bytes) -> None:
+    error = wire.CHAT_UP.read_error(status, body)
+    assert error.status == status
+    assert error.message
+
+
+def test_words_are_total() -> None:
+    assert set(vocabulary.STOP_REASON) == set(get_args(FinishReason))
+    assert set(get_args(StopReason)) <= set(vocabulary.FINISH)
+    assert set(vocabulary.FINISH.values()) <= set(get_args(FinishReason))
+    assert set(vocabulary.STOP_REASON.values()) <= set(get_args(StopReason))
+    for status, word in vocabulary.ERROR_TYPE.items():
+        assert word in vocabulary.ERROR_STATUS, status
+
+
+@pytest.mark.parametrize("reason", [reason for reason in get_args(StopReason) if reason != "refusal"])
+def test_reasons_survive_there_and_back(reason: str) -> None:
+    assert vocabulary.STOP_REASON[vocabulary.FINISH[reason]] == reason
+
+
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    [
+        ("web_search_20260318", "web_search"),
+        ("web_search_tool_result", "web_search"),
+        ("text_editor_code_execution_tool_result", "code_execution"),
+        ("str_replace_based_edit_tool", "text_editor"),
+        ("computer_20251124", "computer"),
+        ("memory_20250818", "memory"),
+        ("mcp_toolset", "mcp"),
+        ("advisor_tool_result", "advisor"),
+        ("brand_new", "brand_new"),
+    ],
+)
+def test_kinds_of_hosted_tools(word: str, kind: str) -> None:
+    assert vocabulary.hosted_kind(word) == kind
