@@ -1,5 +1,7 @@
 """What is sent to a target: the request in its words, and what that could not say."""
 
+import itertools
+import secrets
 from typing import Final, NamedTuple
 
 from trunkline_gateway import exchange
@@ -15,6 +17,8 @@ from trunkline_gateway.routing.snapshot import Policy, UpstreamKey
 from trunkline_gateway.upstream.client import Request, RequestHead, Timeouts
 
 _NONE: Final[Headers] = ()
+_PROCESS: Final = secrets.token_hex(5)
+_REQUESTS: Final = itertools.count()
 _STAMPED: Final = b'"' + origin.MARK.encode("ascii")
 
 
@@ -161,7 +165,8 @@ def _asked(call: Call, candidate: Candidate, request: exchange.Request | None) -
         target=candidate.written_for,
         request=request,
         stream=call.request.stream,
-        seed="".join(each for each in call.request_id if each.isascii() and each.isalnum())[:24],
+        # Not of the request id: a client may use one for a whole conversation, whose calls must not be confused.
+        seed=f"{_PROCESS}{next(_REQUESTS):x}",
         now=call.now,
     )
 

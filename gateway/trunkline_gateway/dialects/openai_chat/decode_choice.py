@@ -162,9 +162,6 @@ class ChoiceDecoder:
             else:
                 for part in content:
                     self._part(part, out)
-        if delta.refusal:
-            index = self._linear("refusal", exchange.Refusal(text=""), out)
-            out.append(exchange.RefusalDelta(index, delta.refusal, self._number))
         self._more_than_text(delta, out)
         for call in delta.tool_calls or ():
             self._call(call, out)
@@ -176,6 +173,9 @@ class ChoiceDecoder:
             self._message_seal(delta.extra_content, out)
         for annotation in delta.annotations or ():
             self._annotate(annotation, out)
+        if delta.refusal:
+            index = self._linear("refusal", exchange.Refusal(text=""), out)
+            out.append(exchange.RefusalDelta(index, delta.refusal, self._number))
         if delta.audio is not None:
             self._hear(delta.audio, out)
         for image in delta.images or ():

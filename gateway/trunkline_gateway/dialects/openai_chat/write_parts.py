@@ -60,24 +60,24 @@ def google(seal: Seal) -> Object:
     return {"google": {"thought_signature": stamp(seal)}}
 
 
-def details(thought: Reasoning, index: int) -> list[Object]:
-    """A thought as ``reasoning_details``: with its text, since a signature without it proves nothing."""
+def detail(thought: Reasoning, index: int) -> Object:
+    """A thought as one of ``reasoning_details``: with its text, since a signature without it proves nothing.
+
+    It is one item with a number of its own, since clients add up those of the same number, string by string.
+    """
     sealed = thought.signature or thought.encrypted
-    common: Object = {
-        "format": "unknown" if sealed is None else vocabulary.FORMAT_OF_MAKER[sealed.maker],
-        "index": index,
-    }
-    if thought.id:
-        common["id"] = thought.id
-    made: list[Object] = []
+    name = "summary" if thought.summary else "text"
+    made: Object = {"type": f"reasoning.{name if thought.encrypted is None else 'encrypted'}"}
     if thought.text or thought.signature is not None:
-        name = "summary" if thought.summary else "text"
-        detail: Object = {"type": f"reasoning.{name}", name: thought.text, **common}
-        if thought.signature is not None:
-            detail["signature"] = stamp(thought.signature)
-        made.append(detail)
+        made[name] = thought.text
+    if thought.signature is not None:
+        made["signature"] = stamp(thought.signature)
     if thought.encrypted is not None:
-        made.append({"type": "reasoning.encrypted", "data": stamp(thought.encrypted), **common})
+        made["data"] = stamp(thought.encrypted)
+    if thought.id:
+        made["id"] = thought.id
+    made["format"] = "unknown" if sealed is None else vocabulary.FORMAT_OF_MAKER[sealed.maker]
+    made["index"] = index
     return made
 
 
@@ -91,7 +91,7 @@ class Details:
 
     def add(self, thought: Reasoning) -> list[Object]:
         """A thought is complete; what is to be written of it and of those before it."""
-        self._waiting += details(thought, self._count)
+        self._waiting.append(detail(thought, self._count))
         self._count += 1
         self._sealed = self._sealed or thought.signature is not None or thought.encrypted is not None
         if not self._sealed:

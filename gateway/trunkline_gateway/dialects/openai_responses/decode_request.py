@@ -102,7 +102,7 @@ def decode(fields: Fields, model: str, stream: bool, query: bytes) -> ChatReques
         InvalidRequestError: Naming the field.
     """
     _refuse_stored(fields)
-    if strict.value(fields.get("input"), "input") is None:
+    if bytes(fields.get("input", b"null")).strip() == b"null":
         raise InvalidRequestError("You must provide an 'input'.", param="input")
     turns, unsaid_items = decode_items.decode(fields.get("input"))
     instructions = strict.value(fields.get("instructions"), "instructions")

@@ -9,8 +9,9 @@ from trunkline_gateway.exchange import ReasoningEffort, effort
 _OPENAI: Final = frozenset({"", "openai", "azure", "azure-openai", "azure_openai", "openai-codex"})
 """Providers that serve OpenAI's own API; what is not known is taken for one."""
 
+_NEVER_ENCRYPTS: Final = frozenset({"deepseek"})
 # Models that think, by name, where the catalogue does not say. The others refuse to include encrypted reasoning.
-_THINKS: Final = re.compile(r"(?:^|/)(?:o\d|gpt-[5-9]|gpt-oss|codex)|grok-[4-9]|reason|think", re.IGNORECASE)
+_THINKS: Final = re.compile(r"(?:^|[/.])(?:o\d|gpt-[5-9]|gpt-oss|codex)|grok-[4-9]|reason|think", re.IGNORECASE)
 
 
 def is_openai(target: Target) -> bool:
@@ -29,7 +30,9 @@ def takes_reasoning_text(target: Target) -> bool:
 
 
 def may_think(target: Target, asked: ReasoningEffort | None) -> bool:
-    """Whether there may be reasoning to be included."""
+    """Whether there may be encrypted reasoning to be included."""
+    if target.provider in _NEVER_ENCRYPTS:
+        return False
     if target.capabilities.reasoning is not None:
         return target.capabilities.reasoning
     if asked is not None:
