@@ -11,6 +11,8 @@ DIR ?= manifests/quickstart
 REV ?= HEAD
 SOURCES := operator gateway protocol cli charts tests bench
 ARGS ?=
+# Tests that disturb nobody and that nobody disturbs: they run on both cores.
+SIDE_BY_SIDE := $(addsuffix /,$(wildcard $(addprefix tests/,protocol operator gateway corpus oracles chart harness_tests bench_tests)))
 
 .PHONY: help setup run test images test-cluster check lint format types imports generated crds charts proto lock golden clean \
 	bench bench-quick bench-check bench-record bench-diff bench-peers bench-idle bench-main-job soak profile
@@ -40,7 +42,9 @@ run: .venv/.runtime ## Serve manifests/quickstart on this machine, no cluster, n
 	@exec $(BIN)/trunkline run "$(DIR)" --port $(PORT) --admin-port $(ADMIN_PORT) --welcome
 
 test: .venv/.dev ## Run every test that can run here, a real API server included (ARGS= for pytest)
-	@$(BIN)/pytest $(ARGS)
+	@if [ -n "$(ARGS)" ]; then $(BIN)/pytest $(ARGS); else \
+		$(BIN)/pytest --quiet -n 2 --dist loadfile $(SIDE_BY_SIDE) && \
+		$(BIN)/pytest $(filter-out $(SIDE_BY_SIDE),$(wildcard tests/*/)); fi
 
 images: ## Build the three images into build/images (docker, or buildah as root)
 	@scripts/images.sh

@@ -96,7 +96,7 @@ class _Block:
 class Decoder:
     """See `dialect.StreamDecoder`."""
 
-    __slots__ = ("_asked", "_blocks", "_counts", "_ended", "_finished", "_on", "_open", "_parts", "_started")
+    __slots__ = ("_asked", "_blocks", "_counts", "_ended", "_finished", "_open", "_parts", "_started")
 
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
@@ -107,14 +107,6 @@ class Decoder:
         self._started = False
         self._finished = False
         self._ended = False
-        self._on: Mapping[str, Callable[[_WireEvent], Sequence[Event]]] = {
-            "content_block_start": self._block_start,
-            "content_block_stop": self._block_stop,
-            "message_start": self._message_start,
-            "message_delta": self._message_delta,
-            "message_stop": self._message_stop,
-            "error": self._error,
-        }
 
     def receive(self, frame: Frame) -> Sequence[Event]:
         """See `dialect.StreamDecoder.receive`."""
@@ -128,9 +120,9 @@ class Decoder:
         kind = event.type or frame.name.decode("ascii", "replace")
         if kind == "content_block_delta":
             return self._delta(event)
-        act = self._on.get(kind)
+        act = _ON.get(kind)
         if act is not None:
-            return act(event)
+            return act(self, event)
         if kind == "message" and not self._started:
             return self._whole_message(data)
         if event.error and not event.type:
@@ -341,6 +333,17 @@ class Decoder:
                 if value
             }
         return _ALIVE
+
+
+# Of the class and not of an object, which would then hold itself and wait for the garbage collector.
+_ON: Final[Mapping[str, Callable[[Decoder, _WireEvent], Sequence[Event]]]] = {
+    "content_block_start": Decoder._block_start,
+    "content_block_stop": Decoder._block_stop,
+    "message_start": Decoder._message_start,
+    "message_delta": Decoder._message_delta,
+    "message_stop": Decoder._message_stop,
+    "error": Decoder._error,
+}
 
 
 def _whole(held: dict[str, msgspec.Raw], pieces: Sequence[str]) -> msgspec.Raw:

@@ -79,7 +79,7 @@ class Encoder:
     """See `dialect.StreamEncoder`."""
 
     __slots__ = (
-        "_called", "_done", "_finish", "_lost", "_next", "_on", "_parts", "_refused", "_request", "_service_tier",
+        "_called", "_done", "_finish", "_lost", "_next", "_parts", "_refused", "_request", "_service_tier",
         "_started", "_usage", "_writing",
     )  # fmt: skip
 
@@ -96,24 +96,6 @@ class Encoder:
         self._finish: Finish | None = None
         self._usage: Usage | None = None
         self._service_tier: str | None = None
-        self._on: Mapping[type, _Handler] = {
-            Start: self._start,
-            PartStart: self._part_start,
-            TextDelta: self._text,
-            RefusalDelta: self._text,
-            ReasoningDelta: self._text,
-            ArgumentsDelta: self._arguments,
-            SealDelta: self._seal,
-            CitationDelta: self._citation,
-            AudioDelta: self._audio,
-            PartEnd: self._part_end,
-            LogprobsDelta: self._logprobs,
-            Progress: self._progress,
-            UsageReport: self._usage_report,
-            Finish: self._finished,
-            End: self._end,
-            Failed: self._progress,
-        }
 
     @property
     def lost(self) -> tuple[str, ...]:
@@ -122,11 +104,10 @@ class Encoder:
 
     def encode(self, events: Sequence[Event]) -> bytes:
         """See `dialect.StreamEncoder.encode`."""
-        on = self._on
         if len(events) == 1 and self._started:
             event = events[0]
             if not getattr(event, "choice", 0):
-                return on[type(event)](event)
+                return _ON[type(event)](self, event)
         out: list[bytes] = []
         for event in events:
             if getattr(event, "choice", 0):
@@ -134,7 +115,7 @@ class Encoder:
                 continue
             if not self._started and not isinstance(event, Start | Progress):
                 out.append(self._start(Start()))
-            out.append(on[type(event)](event))
+            out.append(_ON[type(event)](self, event))
         return b"".join(out)
 
     # ---- the message ---------------------------------------------------------------------------------------------
@@ -371,6 +352,27 @@ class Encoder:
             return b""
         end = '"}' if part.wrote else '{"input":""}'
         return part.delta + dumps(end) + b"}}\n\n"
+
+
+# Of the class and not of an object, which would then hold itself and wait for the garbage collector.
+_ON: Final[Mapping[type, _Handler]] = {
+    Start: Encoder._start,
+    PartStart: Encoder._part_start,
+    TextDelta: Encoder._text,
+    RefusalDelta: Encoder._text,
+    ReasoningDelta: Encoder._text,
+    ArgumentsDelta: Encoder._arguments,
+    SealDelta: Encoder._seal,
+    CitationDelta: Encoder._citation,
+    AudioDelta: Encoder._audio,
+    PartEnd: Encoder._part_end,
+    LogprobsDelta: Encoder._logprobs,
+    Progress: Encoder._progress,
+    UsageReport: Encoder._usage_report,
+    Finish: Encoder._finished,
+    End: Encoder._end,
+    Failed: Encoder._progress,
+}
 
 
 def _event(name: bytes, body: object) -> bytes:

@@ -229,7 +229,9 @@ class StreamEncoder:
                 kept.seal = event.seal
         elif isinstance(kept.part, exchange.ToolCall):
             if not self._legacy:
-                sealed = {"index": kept.number, "extra_content": write_parts.google(event.seal)}
+                kind, said = ("custom", "input") if kept.part.custom else ("function", "arguments")
+                # The SDK's helper for streams wants the function in every delta of a call.
+                sealed = {"index": kept.number, kind: {said: ""}, "extra_content": write_parts.google(event.seal)}
                 self._write(choice, {"tool_calls": [sealed]})
         else:
             self._write(choice, {"extra_content": write_parts.google(event.seal)})

@@ -38,13 +38,6 @@ from trunkline_gateway.exchange import (
 
 Wire = Mapping[str, object]
 
-_AUDIO_FORMATS: Final[Mapping[str, str]] = {
-    "audio/wav": "wav",
-    "audio/x-wav": "wav",
-    "audio/wave": "wav",
-    "audio/mp3": "mp3",
-    "audio/mpeg": "mp3",
-}
 _EXTENSIONS: Final[Mapping[str, str]] = {
     "application/pdf": "pdf",
     "text/plain": "txt",
@@ -175,11 +168,9 @@ class _Items:
         return wire
 
     def _audio(self, part: Audio) -> Wire | None:
-        form = _AUDIO_FORMATS.get(part.media_type or "audio/wav")
-        if not isinstance(part.source, Inline) or form is None:
-            self._lost.add("audio_input")
-            return {"type": "input_text", "text": part.transcript} if part.transcript else None
-        return {"type": "input_audio", "input_audio": {"data": part.source.data, "format": form}}
+        """The API lists no sound among the content of a message, though its reference has a schema for it."""
+        self._lost.add("audio_input")
+        return {"type": "input_text", "text": part.transcript} if part.transcript else None
 
     # ---- items of their own
 

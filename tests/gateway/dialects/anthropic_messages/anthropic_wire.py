@@ -40,6 +40,10 @@ def target(model: str = OLD, *quirks: str, **capabilities: object) -> Target:
     return Target(model=model, account=ACCOUNT, quirks=frozenset(quirks), capabilities=known)
 
 
+def raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))
+
+
 def plain(value: object) -> object:
     """For comparing: bytes of JSON as the JSON that they are."""
     return json.loads(msgspec.json.encode(value))
@@ -152,6 +156,65 @@ def accumulated(stream: bytes) -> dict[str, object]:
 
 def message(body: bytes) -> dict[str, object]:
     return Message.model_validate(json.loads(body), strict=True).model_dump(exclude_none=True)
+
+
+# ---- streams of the API and for clients, block by block ------------------------------------------------------------
+
+START = {
+    "type": "message_start",
+    "message": {"id": "m1", "model": "c", "usage": {"input_tokens": 3, "output_tokens": 1}},
+}
+STOPS = [
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 9}},
+    {"type": "message_stop"},
+]
+
+
+def block(index: int, block: dict[str, object], *deltas: dict[str, object]) -> list[dict[str, object]]:
+    return [
+        {"type": "content_block_start", "index": index, "content_block": block},
+        *({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas),
+        {"type": "content_block_stop", "index": index},
+    ]
+
+
+def streamed(*blocks: list[dict[str, object]]) -> bytes:
+    return stream_of([START, *(event for block in blocks for event in block), *STOPS])
+
+
+def json_delta(text: str) -> dict[str, object]:
+    return {"type": "input_json_delta", "partial_json": text}
+
+
+def check_blocks(said: Sequence[dict[str, object]]) -> None:
+    """One message, numbers without gaps, one start and one stop each, no delta outside, one text open at most."""
+    assert [event["type"] for event in said].count("message_start") == 1
+    assert said[0]["type"] == "message_start"
+    assert [event["type"] for event in said[-2:]] == ["message_delta", "message_stop"]
+    begun: dict[object, str] = {}
+    open_: set[object] = set()
+    for event in said:
+        if event["type"] == "content_block_start":
+            assert event["index"] == len(begun)
+            kind = event["content_block"]["type"]  # type: ignore[index]
+            if kind in ("text", "thinking"):
+                assert not [each for each in open_ if begun[each] in ("text", "thinking")]
+            begun[event["index"]] = kind
+            open_.add(event["index"])
+        elif event["type"] == "content_block_delta":
+            assert event["index"] in open_
+            delta = event["delta"]["type"]  # type: ignore[index]
+            assert (
+                delta
+                in {
+                    "text": ("text_delta", "citations_delta"),
+                    "thinking": ("thinking_delta", "signature_delta"),
+                    "tool_use": ("input_json_delta",),
+                }[begun[event["index"]]]
+            )
+        elif event["type"] == "content_block_stop":
+            open_.remove(event["index"])
+    assert not open_
 
 
 # ---- recordings ------------------------------------------------------------------------------------------------------

@@ -174,7 +174,8 @@ def test_what_clients_have_sent_comes_out_as_it_was(body: dict[str, object]) -> 
     assert set(request.unsaid) <= _MAY_BE_UNSAID
     out, lost = wire.encode(request, wire.target(model))
     assert lost <= {"reasoning_effort", "system_position"}
-    for name in ("model", "max_tokens", "temperature", "top_p", "top_k", "stop_sequences", "metadata", "tool_choice"):
+    assert out["model"] == model
+    for name in ("max_tokens", "temperature", "top_p", "top_k", "stop_sequences", "metadata", "tool_choice"):
         if name in body:
             assert out[name] == body[name]
     if "system_position" not in lost and not request.unsaid:

@@ -19,7 +19,6 @@ from trunkline_gateway.exchange import (
     HostedTool,
     Image,
     Inline,
-    Json,
     JsonSchema,
     Reasoning,
     ReasoningEffort,
@@ -33,11 +32,6 @@ from trunkline_gateway.exchange import (
     UrlCitation,
     origin,
 )
-
-
-def _raw(value: object) -> Json:
-    return msgspec.Raw(msgspec.json.encode(value))
-
 
 _SEARCH = {"type": "server_tool_use", "id": "srv1", "name": "web_search", "input": {"query": "q"}}
 _FOUND = {"type": "web_search_tool_result", "tool_use_id": "srv1", "content": []}
@@ -127,7 +121,7 @@ _USER_BLOCKS: list[tuple[dict[str, object], exchange.Part]] = [
             ),
         ),
     ),
-    (_UPLOAD, Foreign(dialect="anthropic_messages", kind="container_upload", value=_raw(_UPLOAD))),
+    (_UPLOAD, Foreign(dialect="anthropic_messages", kind="container_upload", value=wire.raw(_UPLOAD))),
 ]
 
 _ASSISTANT_BLOCKS: list[tuple[dict[str, object], exchange.Part]] = [
@@ -160,10 +154,10 @@ _ASSISTANT_BLOCKS: list[tuple[dict[str, object], exchange.Part]] = [
     ),
     (
         _SEARCH,
-        HostedStep(tool="web_search", dialect="anthropic_messages", value=_raw(_SEARCH), id="srv1", query="q"),
+        HostedStep(tool="web_search", dialect="anthropic_messages", value=wire.raw(_SEARCH), id="srv1", query="q"),
     ),
-    (_FOUND, HostedStep(tool="web_search", dialect="anthropic_messages", value=_raw(_FOUND), id="srv1")),
-    (_MCP, HostedStep(tool="mcp", dialect="anthropic_messages", value=_raw(_MCP), id="m1")),
+    (_FOUND, HostedStep(tool="web_search", dialect="anthropic_messages", value=wire.raw(_FOUND), id="srv1")),
+    (_MCP, HostedStep(tool="mcp", dialect="anthropic_messages", value=wire.raw(_MCP), id="m1")),
 ]
 
 
@@ -267,8 +261,8 @@ def test_tools_of_every_kind() -> None:
     request = wire.decode({"tools": tools, "mcp_servers": [{"type": "url", "url": "https://m", "name": "s"}]})
     assert wire.plain(request.tools[:2]) == wire.plain(
         (
-            Tool(name="f", description="d", parameters=_raw({"$schema": "x", "type": "object"}), strict=True),
-            Tool(name="g", parameters=_raw({"type": "object"}), cache=CacheControl()),
+            Tool(name="f", description="d", parameters=wire.raw({"$schema": "x", "type": "object"}), strict=True),
+            Tool(name="g", parameters=wire.raw({"type": "object"}), cache=CacheControl()),
         )
     )
     hosted = [tool for tool in request.tools if isinstance(tool, HostedTool)]

@@ -49,7 +49,8 @@ def test_errors_are_written_as_the_api_does(error: GatewayError, kind: str) -> N
     body = wire.CHAT_IN.render_error(error)
     said = json.loads(body)
     assert said == {"type": "error", "error": {"type": kind, "message": error.message}}
-    TypeAdapter(ErrorObject).validate_python(said["error"])
+    if kind != "request_too_large":  # which the reference has, and the SDK's models have not
+        TypeAdapter(ErrorObject).validate_python(said["error"])
     assert wire.COUNT_IN.render_error(error) == body
     assert wire.CHAT_IN.error_event is not None
     for began in (False, True):

@@ -312,7 +312,10 @@ def test_the_events_of_a_stream() -> None:
     ("chunks", "calls"),
     [
         # one after the other
-        ([call(0, "f", id="a"), call(0, "", "{}"), call(1, "g", id="b"), call(1, "", "{}")], [("a", "f", "{}"), ("b", "g", "{}")]),
+        (
+            [call(0, "f", id="a"), call(0, "", "{}"), call(1, "g", id="b"), call(1, "", "{}")],
+            [("a", "f", "{}"), ("b", "g", "{}")],
+        ),
         # interleaved
         (
             [call(0, "f", id="a"), call(1, "g", id="b"), call(0, "", "{"), call(1, "", "[]"), call(0, "", "}")],
@@ -325,16 +328,22 @@ def test_the_events_of_a_stream() -> None:
         ([call(0, "f", "{", id="a"), call(0, "f", "}", id="a")], [("a", "f", "{}")]),
         ([call(0, "f", "{", id="a"), call(0, "", "}", id="null")], [("a", "f", "{}")]),
         # without numbers
-        ([call(None, "f", "{", id="a"), call(None, "", "}"), call(None, "g", "{}", id="b")], [("a", "f", "{}"), ("b", "g", "{}")]),
+        (
+            [call(None, "f", "{", id="a"), call(None, "", "}"), call(None, "g", "{}", id="b")],
+            [("a", "f", "{}"), ("b", "g", "{}")],
+        ),
         ([call(None, "f", "{}"), call(None, "g", "{}")], [("call_S0", "f", "{}"), ("call_S1", "g", "{}")]),
         # the name comes late, or never
         ([call(0, id="a"), call(0, "f", "{}")], [("a", "f", "{}")]),
         ([call(0, "", "{}", id="a")], [("a", "", "{}")]),
         ([call(0)], []),
         # the older form
-        ([delta(function_call={"name": "f", "arguments": ""}), delta(function_call={"arguments": "{}"})], [("call_S0", "f", "{}")]),
+        (
+            [delta(function_call={"name": "f", "arguments": ""}), delta(function_call={"arguments": "{}"})],
+            [("call_S0", "f", "{}")],
+        ),
     ],
-)  # fmt: skip
+)
 def test_calls_in_pieces(chunks: list[object], calls: list[tuple[str, str, str]]) -> None:
     answer = streamed(*chunks, delta("stop"))
     found = [(part.id, part.name, part.arguments) for part in answer.choices[0].parts]
@@ -442,7 +451,11 @@ def test_error_bodies(status: int, body: bytes, expected: tuple[object, ...]) ->
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats(allow_nan=False) | st.text(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**30), 10**30)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
@@ -521,8 +534,11 @@ def dumped(value: object) -> bytes:
 def test_whatever_is_answered_is_read_or_refused(answer: object) -> None:
     try:
         UPSTREAM.decode(dumped(answer), ASKED)
-    except UpstreamProtocolError as failure:
-        assert 400 <= failure.status <= 599
+    except UpstreamProtocolError as error:
+        failure = error
+    else:
+        return
+    assert 400 <= failure.status <= 599
 
 
 @settings(max_examples=100, deadline=None)

@@ -108,10 +108,6 @@ def test_a_conversation() -> None:
             {"type": "input_file", "file_url": "https://a/b.pdf"},
         ),
         (exchange.Document(source=exchange.FileId("file-1")), {"type": "input_file", "file_id": "file-1"}),
-        (
-            exchange.Audio(source=exchange.Inline("AAAA"), media_type="audio/wav"),
-            {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
-        ),
     ],
 )
 def test_content(part: exchange.Part, wanted: object) -> None:
@@ -141,7 +137,7 @@ def test_a_document_of_text_is_text() -> None:
         (said(exchange.Text(text="a", citations=(exchange.DocumentCitation(document=0),))), ("citations",)),
         (asked(exchange.ToolResult(call_id="a", is_error=True)), ("tool_result_error",)),
         (asked(exchange.Video(source=exchange.Url("https://a"))), ("video",)),
-        (asked(exchange.Audio(source=exchange.Inline("A"), media_type="audio/ogg")), ("audio_input",)),
+        (asked(exchange.Audio(source=exchange.Inline("A"), media_type="audio/wav")), ("audio_input",)),
         (
             said(exchange.HostedStep(tool="web_search", dialect="other", value=msgspec.Raw(b"{}"))),
             ("hosted_step",),
@@ -422,6 +418,8 @@ def test_storing_has_to_be_asked_for() -> None:
     [
         (TARGET, None, True),
         (replace(TARGET, model="o3-mini"), None, True),
+        (replace(TARGET, model="openai.gpt-5.5", provider="bedrock"), None, True),
+        (replace(DEEPSEEK, model="deepseek-reasoner"), exchange.ReasoningEffort(effort="high"), False),
         (replace(TARGET, model="gpt-4o"), None, False),
         (replace(TARGET, model="gpt-4o"), exchange.ReasoningEffort(effort="low"), True),
         (TARGET, exchange.ReasoningEffort(effort="none"), False),
