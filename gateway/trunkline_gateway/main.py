@@ -59,6 +59,7 @@ def settings(parsed: argparse.Namespace) -> Settings:
         trusted_proxies=parsed.trusted_proxy,
         drain_delay_seconds=parsed.drain_delay,
         shutdown_grace_seconds=parsed.shutdown_grace,
+        fetch_image_urls=parsed.fetch_image_urls,
         redis_url=parsed.redis_url,
         node_name=parsed.node_name or default.node_name,
     )
@@ -115,6 +116,9 @@ FLAGS = (
     flags.Flag("trusted-proxy", network, "Network whose X-Forwarded-For is believed.", repeated=True, metavar="CIDR"),
     flags.Flag("drain-delay", some_seconds, "How long new requests are still served after SIGTERM.", 5.0),
     flags.Flag("shutdown-grace", seconds, "How long running answers may take after the drain delay.", 30.0),
+    flags.Flag(
+        "fetch-image-urls", flags.switch, "Fetch images behind URLs for upstreams that take no URLs.", False
+    ),
     flags.Flag("redis-url", flags.text, "Redis that gateways share limits in: redis://, rediss:// or unix://."),
     flags.Flag("node-name", flags.text, "What the operator calls this gateway; default: the host's name."),
     flags.Flag("log-level", flags.one_of(*logs.LEVELS), "Least level to log.", "info"),

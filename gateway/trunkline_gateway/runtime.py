@@ -40,6 +40,7 @@ from trunkline_gateway.upstream.client import PooledClient, Timeouts
 from trunkline_gateway.upstream.dispatch import DispatchClient
 from trunkline_gateway.upstream.echo.client import EchoClient
 from trunkline_gateway.upstream.http1.client import Http1Client
+from trunkline_gateway.upstream.images import Fetcher
 from trunkline_protocol import logs
 from trunkline_protocol.v1 import routing_pb2 as pb
 
@@ -84,6 +85,7 @@ class Gateway:
             keeper=keeper,
         )
         self._client: PooledClient | None = None
+        self._fetcher: Fetcher | None = None
         self._ledger: Ledger | None = None
         self._public: Listener | None = None
         self._admin: Listener | None = None
@@ -112,6 +114,7 @@ class Gateway:
         timers = Timers(loop)
         self._client = DispatchClient(Http1Client(timers), EchoClient(clock=_wall))
         self._ledger = Ledger(loop, self.metrics, AccessLog(logs.handler(), wall=_wall))
+        self._fetcher = Fetcher() if settings.fetch_image_urls else None
         served = self._handler(self._client, self._ledger, timers)
         try:
             self._admin = Listener(
@@ -183,6 +186,8 @@ class Gateway:
             await self._keeper.close()
         if self._client is not None:
             await self._client.close()
+        if self._fetcher is not None:
+            self._fetcher.close()
         if self._ledger is not None:
             self._ledger.close()
 
@@ -204,7 +209,11 @@ class Gateway:
             policy=handler.Policy(
                 max_body_bytes=settings.max_body_bytes,
                 trusted_proxies=settings.trusted_proxies,
-                serving=attempts.Settings(timeouts=timeouts, total_seconds=settings.total_timeout_seconds),
+                serving=attempts.Settings(
+                    timeouts=timeouts,
+                    total_seconds=settings.total_timeout_seconds,
+                    fetch_picture=None if self._fetcher is None else self._fetcher.fetch,
+                ),
             ),
         )
 

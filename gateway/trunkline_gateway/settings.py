@@ -26,6 +26,7 @@ class Settings:
         drain_delay_seconds: How long after SIGTERM new requests are still served, since those who send them hear of it
             late; 0: not at all.
         shutdown_grace_seconds: How long running answers may take after that.
+        fetch_image_urls: Images behind URLs are fetched here for upstreams that take no URLs.
         redis_url: Of the Redis that gateways share limits in, see `redis_url_problem`; may hold a password. Not used
             yet.
     """
@@ -46,6 +47,7 @@ class Settings:
     trusted_proxies: tuple[Network, ...] = ()
     drain_delay_seconds: float = 5.0
     shutdown_grace_seconds: float = 30.0
+    fetch_image_urls: bool = False
     redis_url: str | None = field(default=None, repr=False)
     node_name: str = field(default_factory=socket.gethostname)
 

@@ -56,6 +56,14 @@ class ServerSentEvent:
         if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and raw.endswith(b"\n\n") and b"\r" not in raw:
             self._data = raw[6:-2]
             return self._data
+        if (
+            raw.startswith(b"data: ")
+            and raw.endswith(b"\r\n\r\n")
+            and raw.find(b"\r") == len(raw) - 4
+            and raw.find(b"\n") == len(raw) - 3
+        ):
+            self._data = raw[6:-4]
+            return self._data
         lines: list[bytes] = []
         for line in _LINE_END.split(self.raw.removeprefix(_BOM)):
             field, _, value = line.partition(b":")

@@ -21,6 +21,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert (found.stream_idle_timeout_seconds, found.total_timeout_seconds) == (60, 600)
     assert (found.drain_delay_seconds, found.shutdown_grace_seconds) == (5, 30)
     assert found.redis_url is None
+    assert not found.fetch_image_urls
 
 
 def test_every_flag_has_a_variable() -> None:
@@ -35,9 +36,11 @@ def test_every_flag_has_a_variable() -> None:
         TRUNKLINE_TOTAL_TIMEOUT="90",
         TRUNKLINE_NODE_NAME="gw-1",
         TRUNKLINE_DRAIN_DELAY="0s",
+        TRUNKLINE_FETCH_IMAGE_URLS="true",
         TRUNKLINE_REDIS_URL="rediss://:canary@redis:6380/1",
     )
     assert found.drain_delay_seconds == 0
+    assert found.fetch_image_urls
     assert found.redis_url == "rediss://:canary@redis:6380/1"
     assert "canary" not in repr(found)
     assert found.operator == "unix:/run/operator.sock"

@@ -4,6 +4,7 @@ Parameters bear the names of OpenAI's chat completions, which the field knows be
 """
 
 from collections.abc import Mapping
+from itertools import chain, groupby
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -217,13 +218,13 @@ Request: TypeAlias = ChatRequest | EmbeddingsRequest
 def joined(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
     """The same with neighbours of one role as one turn; names are kept where they agree."""
     made: list[Turn] = []
-    for turn in turns:
-        if made and made[-1].role == turn.role:
-            before = made[-1]
-            name = before.name if before.name == turn.name else None
-            made[-1] = Turn(role=turn.role, parts=(*before.parts, *turn.parts), name=name)
-        else:
-            made.append(turn)
+    for _, group in groupby(turns, key=lambda turn: turn.role):
+        first, *others = group
+        if others:
+            parts = chain(first.parts, *(turn.parts for turn in others))
+            name = first.name if all(turn.name == first.name for turn in others) else None
+            first = Turn(role=first.role, parts=tuple(parts), name=name)
+        made.append(first)
     return tuple(made)
 
 

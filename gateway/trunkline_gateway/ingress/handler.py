@@ -95,6 +95,7 @@ class Handler:
         self._timers = timers
         self._wall = wall
         self._policy = policy or Policy()
+        self._fetches_pictures = self._policy.serving.fetch_picture is not None
         self._max_at_once_bytes = min(self._policy.max_body_bytes, _PARSED_AT_ONCE_BYTES)
         self.patience = Patience(timers, min(self._policy.patience_seconds, self._policy.serving.total_seconds))
 
@@ -151,7 +152,12 @@ class Handler:
             candidate = order.candidates[0]
             if candidate.dialect != match.dialect and len(sent) > _MAX_TRANSLATED_AT_ONCE_BYTES:
                 return False
-            prepared = upstream_request.prepare(call, candidate, upstream_request.Neutral(call))
+            neutral = None
+            if self._fetches_pictures:
+                neutral = upstream_request.Neutral(call)
+                if upstream_request.missing_pictures(call, candidate, neutral):
+                    return False
+            prepared = upstream_request.prepare(call, candidate, neutral)
             timeouts = self._policy.serving.timeouts
             sending = upstream_request.build(prepared, candidate, candidate.keys[0], False, timeouts)
             answer = self._client.start(sending)

@@ -143,6 +143,9 @@ class _Loop(Serving):
         failed: list[Failure] = []
         for left, candidate in self._in_turn(order):
             try:
+                if self.settings.fetch_picture is not None:
+                    fetch = self.settings.fetch_picture
+                    await upstream_request.fetch_pictures(self.call, candidate, self.neutral, fetch)
                 prepared = upstream_request.prepare(self.call, candidate, self.neutral)
             except errors.UnsupportedFeatureError as error:  # another target may be told all of it
                 failed.append(failures.without_attempt(error, target=candidate.target.name))

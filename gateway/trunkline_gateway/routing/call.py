@@ -9,6 +9,7 @@ from trunkline_gateway import envelope
 from trunkline_gateway.dialect import Ingress
 from trunkline_gateway.exchange import Usage
 from trunkline_gateway.http import Headers
+from trunkline_gateway.routing import pictures
 from trunkline_gateway.routing.resolve import Resolved
 from trunkline_gateway.upstream.client import Timeouts
 
@@ -36,6 +37,7 @@ class Settings:
         keep_alive_seconds: Between two keep-alives, and of silence after the last bytes.
         max_held_bytes: What is held of a streamed answer without content; with more it is committed.
         max_whole_bytes: What is held of a whole answer; a longer one is passed on as it comes.
+        fetch_picture: How pictures behind URLs are had for targets that take no URLs; None: they are not, and lost.
     """
 
     timeouts: Timeouts = field(default_factory=lambda: Timeouts(connect=3.0, first_byte=60.0, stream_idle=60.0))
@@ -44,9 +46,10 @@ class Settings:
     keep_alive_seconds: float = 10.0
     max_held_bytes: int = 256 * 1024
     max_whole_bytes: int = 8 * 1024 * 1024
+    fetch_picture: pictures.Fetch | None = None
 
 
-class Call(NamedTuple):
+class Call(msgspec.Struct, frozen=True, gc=False):
     """A request that may be served: who asks and for what is settled.
 
     Attributes:

@@ -162,6 +162,9 @@ class OneAttempt:
         kind = failures.kind_of(status)
         if kind == "answer":
             body = await _error_body(response)
+            meant = self._candidate.side.read_error(status, body).status
+            if failures.kind_of(meant) != "answer":  # Google says 400 of a key that it does not know
+                return self._failure(meant, body)
             if self._is_about_seals(status, body):
                 return failures.about_seals(self._said(status, body)[0], target=self._target)
             await self._refuse(status, body, content_type_of(response))

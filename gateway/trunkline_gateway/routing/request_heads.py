@@ -1,5 +1,6 @@
 """What is sent before the body of a request to an account: fixed by the table, made when it is first needed."""
 
+import sys
 from collections.abc import Mapping
 from importlib import metadata
 from typing import Final, TypeAlias
@@ -98,7 +99,9 @@ def kinds(
     whole = paths.get(operation, side.path)
     streamed = paths.get(f"{operation}+stream") or paths.get(operation) or side.stream_path or side.path
     quoted = quote(model, safe="")
-    return (dialect, whole.replace("{model}", quoted), False), (dialect, streamed.replace("{model}", quoted), True)
+    # The same path is the same object for all models, so that looking up a head touches less memory.
+    one, other = sys.intern(whole.replace("{model}", quoted)), sys.intern(streamed.replace("{model}", quoted))
+    return (dialect, one, False), (dialect, other, True)
 
 
 def crossing(first: Mapping[bytes, bytes]) -> Headers:

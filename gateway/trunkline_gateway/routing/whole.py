@@ -16,7 +16,7 @@ OPENAI: Final = frozenset({"openai_chat", "openai_embeddings"})
 """Dialects of which an answer is passed on after a look at its outermost members."""
 
 
-class Whole(msgspec.Struct, frozen=True):
+class Whole(msgspec.Struct, frozen=True, gc=False):
     """What came of a request.
 
     Attributes:

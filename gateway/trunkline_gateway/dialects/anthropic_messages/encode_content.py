@@ -10,6 +10,7 @@ from typing import Final, TypeAlias, assert_never
 
 import msgspec
 
+from trunkline_gateway.dialect import Target
 from trunkline_gateway.dialects.anthropic_messages import citations, names, upstream_json
 from trunkline_gateway.dialects.anthropic_messages.vocabulary import DIALECT, IMAGE_TYPES
 from trunkline_gateway.exchange import (
@@ -72,11 +73,13 @@ def own(value: msgspec.Raw) -> Block:
 class Blocks:
     """Writes blocks for one target, and collects the names of what is lost."""
 
-    __slots__ = ("_account", "_lost", "_names")
+    __slots__ = ("_account", "_fetches", "_lost", "_names", "_unsigned")
 
-    def __init__(self, tool_names: names.ToolNames, account: str, lost: Lost) -> None:
+    def __init__(self, tool_names: names.ToolNames, target: Target, lost: Lost) -> None:
         self._names = tool_names
-        self._account = account
+        self._account = target.account
+        self._unsigned = "reasoning_in_history" in target.quirks
+        self._fetches = "no_image_urls" not in target.quirks
         self._lost = lost
 
     def of_system(self, turn: Turn) -> list[Block]:
@@ -167,7 +170,10 @@ class Blocks:
         elif part.encrypted is not None:
             self._lost["reasoning_encrypted"] = None
         if part.text and not said:
-            self._lost["reasoning"] = None
+            if self._unsigned:
+                blocks.insert(0, {"type": "thinking", "thinking": part.text, "signature": ""})
+            else:
+                self._lost["reasoning"] = None
         return blocks
 
     def _image(self, part: Image, name: str) -> Block | None:
@@ -176,7 +182,7 @@ class Blocks:
         source: Block
         match part.source:
             case Url(url=url):
-                if not url.startswith(("https://", "http://")):
+                if not self._may_fetch(url):
                     self._lost["image_url"] = None
                     return None
                 source = {"type": "url", "url": url}
@@ -213,7 +219,7 @@ class Blocks:
             case None:
                 return _plain(part.text) if part.text else None
             case Url(url=url):
-                if not url.startswith(("https://", "http://")):
+                if not self._may_fetch(url):
                     self._lost["file_url"] = None
                     return None
                 return {"type": "url", "url": url}
@@ -232,6 +238,9 @@ class Blocks:
                 return _plain(text)
             case _:
                 assert_never(part.source)
+
+    def _may_fetch(self, url: str) -> bool:
+        return self._fetches and url.startswith(("https://", "http://"))
 
     def _tool_use(self, part: ToolCall) -> Block:
         if part.seal is not None:

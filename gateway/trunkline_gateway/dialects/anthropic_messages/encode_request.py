@@ -81,7 +81,7 @@ class _Writer:
     def write(self, request: ChatRequest) -> Encoded:
         target, asked, lost = self._target, request.parameters, self._lost
         tool_names = names.ToolNames(request)
-        system, messages = self._conversation(request.turns, Blocks(tool_names, target.account, lost))
+        system, messages = self._conversation(request.turns, Blocks(tool_names, target, lost))
         most = asked.max_tokens
         if most is None:
             most = target.capabilities.max_output_tokens or DEFAULT_MAX_TOKENS

@@ -15,6 +15,7 @@ from trunkline_gateway.dialects.gemini_generate.reader import Message
 from trunkline_gateway.errors import InvalidRequestError
 
 _ROLES: Final = {"": "user", "user": "user", "model": "assistant", "function": "user", "tool": "user"}
+_NOTHING: Final = exchange.Text(text="")
 _PLAIN: Final = ("output", "result")
 _DETAILS: Final = {"MEDIA_RESOLUTION_LOW": "low", "MEDIA_RESOLUTION_HIGH": "high"}
 _STEPS: Final = ("executableCode", "codeExecutionResult", "toolCall", "toolResponse")
@@ -45,15 +46,15 @@ class Turns:
             return [exchange.Turn(role="system", parts=(exchange.Text(text=said),))] if said else ()
         made: tuple[exchange.Part, ...]
         if text.startswith(b"["):
-            made = self._parts(body.messages(name), [])
+            made = self._parts(body.messages(name))
         else:
             content = Message.of(raw, name)
             content.raw("role")
             if "parts" in content:
-                made = self._parts(content.messages("parts"), [])
+                made = self._parts(content.messages("parts"))
                 self._note(content, name)
             else:  # a lone part
-                made = self._parts([content], [])
+                made = self._parts([content])
         return [exchange.Turn(role="system", parts=made)] if made else ()
 
     def contents(self, body: Message) -> Sequence[exchange.Turn]:
@@ -64,26 +65,37 @@ class Turns:
         if bytes(raw).startswith(b'"'):
             return [_user(body.text("contents") or "")]
         made: list[exchange.Turn] = []
+        speech: _Speech | None = None
         for element, path in body.elements("contents"):
             if bytes(element).startswith(b'"'):
-                made.append(_user(_text(element, path)))
-                continue
-            content = Message.of(element, path)
-            role = _ROLES.get((content.text("role") or "").lower())
-            if role is None:
-                raise InvalidRequestError(f"'{path}.role' must be 'user' or 'model'.", param=f"{path}.role")
-            before: tuple[exchange.Part, ...] = ()
-            if role == "assistant" and made and made[-1].role == role:
+                role, found = "user", _text(element, path)
+            else:
+                role, found = self._content(element, path)
+            if role == "assistant":
                 # Chats of Google's SDKs keep each piece of a stream as a Content; they are one turn, and what was
                 # cut in the middle is whole again.
-                before = made.pop().parts
-            if "parts" in content:
-                found = self._parts(content.messages("parts"), before, joins=role == "assistant")
-                self._note(content, "contents")
-            else:
-                found = self._parts([content] if content.unread else (), before, joins=role == "assistant")
-            made.append(exchange.Turn(role="assistant" if role == "assistant" else "user", parts=found))
+                speech = speech or _Speech()
+                speech.add(found)
+                continue
+            if speech is not None:
+                made.append(exchange.Turn(role="assistant", parts=speech.parts()))
+                speech = None
+            made.append(exchange.Turn(role="user", parts=found))
+        if speech is not None:
+            made.append(exchange.Turn(role="assistant", parts=speech.parts()))
         return made
+
+    def _content(self, element: msgspec.Raw, path: str) -> tuple[str, tuple[exchange.Part, ...]]:
+        content = Message.of(element, path)
+        role = _ROLES.get((content.text("role") or "").lower())
+        if role is None:
+            raise InvalidRequestError(f"'{path}.role' must be 'user' or 'model'.", param=f"{path}.role")
+        if "parts" in content:
+            found = self._parts(content.messages("parts"))
+            self._note(content, "contents")
+        else:
+            found = self._parts([content] if content.unread else ())
+        return role, found
 
     def _note(self, message: Message, path: str) -> None:
         for name in message.unread:
@@ -91,23 +103,15 @@ class Turns:
 
     # ---- parts -------------------------------------------------------------------------------------------------------
 
-    def _parts(
-        self, messages: Sequence[Message], before: Sequence[exchange.Part], *, joins: bool = False
-    ) -> tuple[exchange.Part, ...]:
-        made: list[exchange.Part] = [*before]
+    def _parts(self, messages: Sequence[Message]) -> tuple[exchange.Part, ...]:
+        made: list[exchange.Part] = []
         for message in messages:
             signature = message.text("thoughtSignature")
             sealed = parts.unstamped(signature) if signature else None
             thought = message.boolean("thought") or False
             found = self._part(message, thought, sealed)
             self._note(message, "contents.parts")
-            if isinstance(found, exchange.Reasoning):
-                _add_reasoning(made, found)
-            elif isinstance(found, exchange.Text) and not found.text:
-                _add_seal(made, found.seal)
-            elif joins and isinstance(found, exchange.Text):
-                _add_text(made, found)
-            elif found is not None:
+            if found is not None and found != _NOTHING:
                 made.append(found)
         return tuple(made)
 
@@ -230,33 +234,53 @@ def _reasoning(text: str, sealed: tuple[exchange.Seal, parts.SealKind, str] | No
     return exchange.Reasoning(text=text, summary=seal.maker == "google", signature=seal)
 
 
-def _add_reasoning(made: list[exchange.Part], found: exchange.Reasoning) -> None:
-    """Streamed thoughts come back in pieces; the seal at their end is of all of them."""
-    last = made[-1] if made else None
-    if not isinstance(last, exchange.Reasoning) or last.signature is not None or last.encrypted is not None:
-        if found.text or found.signature is not None or found.encrypted is not None:
-            made.append(found)
-        return
-    made[-1] = msgspec.structs.replace(found, text=last.text + found.text)
+class _Speech:
+    """What a model said, its pieces put together: text and thoughts go on until something else comes, or a seal."""
+
+    def __init__(self) -> None:
+        self._made: list[exchange.Part] = []
+        self._run: exchange.Text | exchange.Reasoning | None = None
+        self._texts: list[str] = []
+
+    def add(self, found: Sequence[exchange.Part]) -> None:
+        """Take what one Content holds."""
+        for part in found:
+            match part:
+                case exchange.Reasoning(text="", signature=None, encrypted=None):
+                    continue
+                case exchange.Text(text="", seal=exchange.Seal() as seal) if not isinstance(self._run, exchange.Text):
+                    # It ends what was said before it; where that was no text it stands alone.
+                    self._end()
+                    self._made.append(exchange.Reasoning(summary=True, signature=seal))
+                case exchange.Text() | exchange.Reasoning():
+                    self._go_on(part)
+                case _:
+                    self._end()
+                    self._made.append(part)
+
+    def parts(self) -> tuple[exchange.Part, ...]:
+        """All of it."""
+        self._end()
+        return tuple(self._made)
+
+    def _go_on(self, part: exchange.Text | exchange.Reasoning) -> None:
+        if type(self._run) is not type(part):
+            self._end()
+        self._run = part  # its seal is of all that came before it
+        self._texts.append(part.text)
+        if _is_sealed(part):
+            self._end()
+
+    def _end(self) -> None:
+        if self._run is not None:
+            self._made.append(msgspec.structs.replace(self._run, text="".join(self._texts)))
+        self._run, self._texts = None, []
 
 
-def _add_text(made: list[exchange.Part], found: exchange.Text) -> None:
-    last = made[-1] if made else None
-    if isinstance(last, exchange.Text) and last.seal is None:
-        made[-1] = msgspec.structs.replace(found, text=last.text + found.text)
-    else:
-        made.append(found)
-
-
-def _add_seal(made: list[exchange.Part], seal: exchange.Seal | None) -> None:
-    """An empty text with a signature ends what was said before it; where nothing was it stands alone."""
-    if seal is None:
-        return
-    last = made[-1] if made else None
-    if isinstance(last, exchange.Text) and last.seal is None:
-        made[-1] = msgspec.structs.replace(last, seal=seal)
-    else:
-        made.append(exchange.Reasoning(summary=True, signature=seal))
+def _is_sealed(part: exchange.Text | exchange.Reasoning) -> bool:
+    if isinstance(part, exchange.Text):
+        return part.seal is not None
+    return part.signature is not None or part.encrypted is not None
 
 
 def _said(structured: msgspec.Raw, path: str) -> tuple[str, bool]:
@@ -275,8 +299,8 @@ def _user(text: str) -> exchange.Turn:
     return exchange.Turn(role="user", parts=(exchange.Text(text=text),) if text else ())
 
 
-def _text(raw: msgspec.Raw, path: str) -> str:
+def _text(raw: msgspec.Raw, path: str) -> tuple[exchange.Part, ...]:
     value = wire.value_of(raw)
     if not isinstance(value, str):
         raise InvalidRequestError(f"'{path}' must be a string.", param=path)
-    return value
+    return (exchange.Text(text=value),) if value else ()

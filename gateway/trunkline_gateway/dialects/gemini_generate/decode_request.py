@@ -72,7 +72,7 @@ def _request(body: Message, model: str, *, stream: bool, array: bool) -> exchang
     config = body.message("generationConfig") or Message({})
     own_config: dict[str, msgspec.Raw] = {}
     own_body: dict[str, msgspec.Raw] = {}
-    parameters = _parameters(body, config, choice)
+    parameters = _parameters(body, config, choice, unsaid)
     for name in config.unread:
         unsaid[f"generationConfig.{name}"] = None
         _keep(own_config, config, name)
@@ -97,7 +97,9 @@ def _keep(kept: dict[str, msgspec.Raw], message: Message, name: str) -> None:
         kept[name] = raw
 
 
-def _parameters(body: Message, config: Message, choice: exchange.ToolChoice | None) -> exchange.Parameters:
+def _parameters(
+    body: Message, config: Message, choice: exchange.ToolChoice | None, unsaid: dict[str, None]
+) -> exchange.Parameters:
     stop = config.texts("stopSequences") or None
     if stop is not None and len(stop) > _MAX_STOP:
         path = config.at("stopSequences")
@@ -117,7 +119,7 @@ def _parameters(body: Message, config: Message, choice: exchange.ToolChoice | No
         top_logprobs=config.integer("logprobs"),
         n=config.integer("candidateCount"),
         response_format=_format(config),
-        reasoning_effort=_thinking(config),
+        reasoning_effort=_thinking(config, unsaid),
         tool_choice=choice,
         service_tier=body.text("serviceTier"),
         safety_settings=body.raw("safetySettings"),
@@ -153,13 +155,14 @@ def _format(config: Message) -> exchange.ResponseFormat | None:
     return exchange.JsonObject()
 
 
-def _thinking(config: Message) -> exchange.ReasoningEffort | None:
+def _thinking(config: Message, unsaid: dict[str, None]) -> exchange.ReasoningEffort | None:
     thinking = config.message("thinkingConfig")
     if thinking is None:
         return None
     level = thinking.enum("thinkingLevel", _THINKING_LEVELS)
     budget = thinking.integer("thinkingBudget")
     shown = thinking.boolean("includeThoughts")
+    unsaid |= {f"generationConfig.thinkingConfig.{name}": None for name in thinking.unread}
     summary: Literal["none", "auto"] | None = None if shown is None else "auto" if shown else "none"
     if level is not None and level not in _LEVELS and level != _THINKING_LEVELS[0]:
         path = thinking.at("thinkingLevel")

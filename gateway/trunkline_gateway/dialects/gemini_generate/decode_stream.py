@@ -60,7 +60,7 @@ class _Candidate:
         self.audio = b""
         self.grounded: list[msgspec.Raw] = []
         self.recited: list[msgspec.Raw] = []
-        self.asides: list[tuple[str, msgspec.Raw]] = []
+        self.asides: dict[str, list[msgspec.Raw]] = {}
 
 
 class StreamDecoder:
@@ -115,7 +115,7 @@ class StreamDecoder:
     def _take(self, events: list[exchange.Event], chunk: wire.WireChunk, data: bytes, number: int) -> None:
         if self._failed:
             return
-        if wire.is_given(chunk.error):
+        if chunk.error is not wire.NOTHING and wire.is_given(chunk.error):
             self._failed = True
             events.append(errors.failed(chunk.error))
             return
@@ -124,23 +124,30 @@ class StreamDecoder:
         if chunk.candidates:
             alone = len(chunk.candidates) == 1
             for position, wired in enumerate(chunk.candidates):
-                index = wired.index if wired.index is not None else (0 if alone else position)
+                index = wired.index
+                if index is None:  # a zero is left out, as proto JSON does
+                    index = 0 if alone else position
                 candidate = self._candidates.get(index)
                 if candidate is None:
                     if not 0 <= index < _MAX_CANDIDATES:
                         continue
                     candidate = self._candidates[index] = _Candidate(index)
                 self._take_candidate(events, candidate, wired, (data, number, position))
-        elif chunk.promptFeedback is not None and chunk.promptFeedback.blockReason and not self._candidates:
-            blocked = self._candidates[0] = _Candidate(0)
-            blocked.reason = "SAFETY"
-            if wire.is_given(chunk.promptFeedback.safetyRatings):
-                blocked.safety = _copy(chunk.promptFeedback.safetyRatings)
+        elif chunk.promptFeedback is not None:
+            self._block(chunk.promptFeedback)
         if chunk.usageMetadata is not None:
             counts = usage.of_wire(chunk.usageMetadata)
             if counts is not None and counts != self._usage:
                 self._usage = counts
                 events.append(exchange.UsageReport(counts))
+
+    def _block(self, feedback: wire.WirePromptFeedback) -> None:
+        """A prompt that is not answered: a choice without parts."""
+        if feedback.blockReason and not self._candidates:
+            blocked = self._candidates[0] = _Candidate(0)
+            blocked.reason = "SAFETY"
+            if wire.is_given(feedback.safetyRatings):
+                blocked.safety = _copy(feedback.safetyRatings)
 
     def _start(self, events: list[exchange.Event], chunk: wire.WireChunk) -> None:
         known = (chunk.candidates, chunk.usageMetadata, chunk.promptFeedback, chunk.modelVersion, chunk.responseId)
@@ -167,15 +174,15 @@ class StreamDecoder:
             said = _logprobs(wired.logprobsResult)
             if said:
                 events.append(exchange.LogprobsDelta(said, candidate.index))
-        if bytes(wired.safetyRatings).startswith(b"["):
+        if wired.safetyRatings is not wire.NOTHING and bytes(wired.safetyRatings).startswith(b"["):
             candidate.safety = _copy(wired.safetyRatings)
-        if wire.is_given(wired.groundingMetadata) and len(bytes(wired.groundingMetadata)) > 2:
+        if wired.groundingMetadata is not wire.NOTHING and wire.says_something(wired.groundingMetadata):
             candidate.grounded.append(_copy(wired.groundingMetadata))
-            candidate.asides.append(("groundingMetadata", candidate.grounded[-1]))
-        if wire.is_given(wired.citationMetadata):
+            candidate.asides.setdefault("groundingMetadata", []).append(candidate.grounded[-1])
+        if wired.citationMetadata is not wire.NOTHING and wire.says_something(wired.citationMetadata):
             candidate.recited.append(_copy(wired.citationMetadata))
-        if wire.is_given(wired.urlContextMetadata) and len(bytes(wired.urlContextMetadata)) > 2:
-            candidate.asides.append(("urlContextMetadata", _copy(wired.urlContextMetadata)))
+        if wired.urlContextMetadata is not wire.NOTHING and wire.says_something(wired.urlContextMetadata):
+            candidate.asides.setdefault("urlContextMetadata", []).append(_copy(wired.urlContextMetadata))
 
     # ---- a part ------------------------------------------------------------------------------------------------------
 
@@ -360,7 +367,8 @@ class StreamDecoder:
             self._open(events, candidate, exchange.Text(text=""))
             candidate.kind = "text"
             self._close(events, candidate)
-        for kind, value in candidate.asides:
+        for kind, pieces in candidate.asides.items():
+            value = grounding.merged(pieces)
             self._whole(events, candidate, exchange.Foreign(dialect=parts.DIALECT, kind=kind, value=value))
         reason = finish.read(candidate.reason if candidate.reason is not None else "", called=candidate.called)
         events.append(exchange.Finish(reason=reason, choice=candidate.index, safety=candidate.safety))

@@ -45,11 +45,11 @@ def _candidate(choice: exchange.Choice, lost: dict[str, None]) -> Wire:
     written: list[Wire] = []
     supports: list[Wire] = []
     chunks: list[object] = []
-    asides: dict[str, msgspec.Raw] = {}
+    asides: dict[str, list[msgspec.Raw]] = {}
     for part in choice.parts:
         name = wire_parts.aside(part)
         if name is not None and isinstance(part, exchange.Foreign):
-            asides[name] = wire_parts.merged(asides.get(name), part.value)
+            asides.setdefault(name, []).append(part.value)
             continue
         if isinstance(part, exchange.Text) and part.citations:
             _ground(part, len(written), chunks, supports)
@@ -66,7 +66,7 @@ def _candidate(choice: exchange.Choice, lost: dict[str, None]) -> Wire:
         lost["answer.stop_sequence"] = None
     if chunks and "groundingMetadata" not in asides:
         candidate["groundingMetadata"] = {"groundingChunks": chunks, "groundingSupports": supports}
-    candidate.update(asides)
+    candidate |= {name: grounding.merged(pieces) for name, pieces in asides.items()}
     if choice.logprobs:
         candidate["avgLogprobs"] = sum(each.logprob for each in choice.logprobs) / len(choice.logprobs)
         candidate["logprobsResult"] = wire_parts.logprobs(choice.logprobs)

@@ -4,6 +4,7 @@ https://ai.google.dev/api/caching#Content
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Final, TypeAlias, assert_never
 
 import msgspec
@@ -65,6 +66,7 @@ class Contents:
         self.system: list[Wire] = []
         self.contents: list[Wire] = []
         self._names = names
+        self._last: tuple[str, list[Wire]] | None = None
         self._target = target
         self._third = models.is_third(target)
         self._called = {
@@ -86,18 +88,23 @@ class Contents:
                 spoken.append(turn)
             if turn.name is not None:
                 self._lose("message_name")
-        for turn in exchange.joined(tuple(spoken)):
-            role, written = ("model", self._model(turn)) if turn.role == "assistant" else ("user", self._user(turn))
-            last = self.contents[-1] if self.contents else None
-            if last is not None and last["role"] == role:  # nothing was left of the turn between
-                last["parts"] = [*_parts_of(last), *written]
-            elif written:
-                self.contents.append({"role": role, "parts": written})
+        # In linear time, however many turns of one role stand side by side.
+        for is_model, neighbours in groupby(spoken, key=lambda turn: turn.role == "assistant"):
+            spoken_parts = [part for turn in neighbours for part in turn.parts]
+            written = self._model(spoken_parts) if is_model else self._user(spoken_parts)
+            self._add("model" if is_model else "user", written)
         if not self.contents and self.system:
             # Contents are required; what the model is told then is what it is asked.
             self._lose("system_position")
             self.contents.append({"role": "user", "parts": self.system})
             self.system = []
+
+    def _add(self, role: str, written: list[Wire]) -> None:
+        if self._last is not None and self._last[0] == role:  # nothing was left of the turn between
+            self._last[1].extend(written)
+        elif written:
+            self._last = (role, written)
+            self.contents.append({"role": role, "parts": written})
 
     def _lose(self, name: str) -> None:
         self.lost[name] = None
@@ -111,11 +118,11 @@ class Contents:
 
     # ---- the model's turns -------------------------------------------------------------------------------------------
 
-    def _model(self, turn: exchange.Turn) -> list[Wire]:
+    def _model(self, said: Sequence[exchange.Part]) -> list[Wire]:
         written: list[Wire] = []
         first_call: Wire | None = None
         is_signed = False
-        for part in turn.parts:
+        for part in said:
             made = self._part(part)
             if isinstance(part, exchange.ToolCall):
                 first_call = first_call or made[0]
@@ -179,10 +186,10 @@ class Contents:
 
     # ---- the user's --------------------------------------------------------------------------------------------------
 
-    def _user(self, turn: exchange.Turn) -> list[Wire]:
+    def _user(self, said: Sequence[exchange.Part]) -> list[Wire]:
         written: list[Wire] = []
         beside: list[Wire] = []
-        for part in turn.parts:
+        for part in said:
             if isinstance(part, exchange.ToolResult):
                 written.append(self._result(part, beside))
             else:
@@ -312,11 +319,6 @@ class Contents:
                 return [{"fileData": named}]
             case _:
                 assert_never(source)
-
-
-def _parts_of(content: Wire) -> Sequence[object]:
-    found = content["parts"]
-    return found if isinstance(found, list) else []
 
 
 def _response(part: exchange.ToolResult) -> object:

@@ -29,7 +29,6 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "temperature": "/generationConfig/temperature",
     "top_p": "/generationConfig/topP",
     "top_k": "/generationConfig/topK",
-    "stop": "/generationConfig/stopSequences",
     "seed": "/generationConfig/seed",
     "presence_penalty": "/generationConfig/presencePenalty",
     "frequency_penalty": "/generationConfig/frequencyPenalty",
@@ -38,7 +37,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "top_logprobs": "/generationConfig/logprobs",
     "safety_settings": "/safetySettings",
 }
-"""See `dialect.Upstream.parameters`."""
+"""See `dialect.Upstream.parameters`. Not ``stop``: there it may be a lone string, here it is a list."""
 
 _SIMPLE: Final[Mapping[str, str]] = {
     "max_tokens": "maxOutputTokens",

@@ -46,7 +46,7 @@ class _Choice:
         self.texts: list[str] = []
         self.length = 0
         self.cited: list[exchange.Citation] = []
-        self.asides: dict[str, msgspec.Raw] = {}
+        self.asides: dict[str, list[msgspec.Raw]] = {}
 
 
 class StreamEncoder:
@@ -165,7 +165,7 @@ class StreamEncoder:
             case _:
                 name = wire_parts.aside(part)
                 if name is not None and isinstance(part, exchange.Foreign):
-                    choice.asides[name] = wire_parts.merged(choice.asides.get(name), part.value)
+                    choice.asides.setdefault(name, []).append(part.value)
                 else:
                     self._add(choice, wire_parts.of(part, self._lost))
 
@@ -278,7 +278,7 @@ class StreamEncoder:
             made = grounding.to_wire(choice.cited, "".join(choice.texts))
             if made is not None:
                 candidate["groundingMetadata"] = {"groundingChunks": made[0], "groundingSupports": made[1]}
-        candidate.update(choice.asides)
+        candidate |= {name: grounding.merged(pieces) for name, pieces in choice.asides.items()}
         if choice.logprobs:
             candidate["logprobsResult"] = wire_parts.logprobs(tuple(choice.logprobs))
         return _encode(candidate)

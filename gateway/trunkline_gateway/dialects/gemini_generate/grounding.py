@@ -82,6 +82,22 @@ def to_wire(
     return (chunks, supports) if chunks else None
 
 
+def merged(pieces: Sequence[msgspec.Raw]) -> msgspec.Raw:
+    """Metadata that came in pieces as one: lists are joined, of the rest the last counts."""
+    if len(pieces) == 1:
+        return pieces[0]
+    made: dict[str, object] = {}
+    for piece in pieces:
+        value = wire.value_of(piece)
+        for name, member in value.items() if isinstance(value, dict) else ():
+            whole = made.get(name)
+            if isinstance(whole, list) and isinstance(member, list):
+                whole += member
+            else:
+                made[name] = member
+    return wire.raw_of(made)
+
+
 class _Places:
     """Bytes of a text → its characters; all of a text's places take linear time together."""
 

@@ -57,8 +57,8 @@ def of_wire(wire: WireUsage) -> Usage | None:
         total=total,
         cached=cached,
         reasoning=thoughts,
-        audio_prompt=_audio(wire.promptTokensDetails),
-        audio_completion=_audio(wire.candidatesTokensDetails),
+        audio_prompt=_audio(wire.promptTokensDetails) if wire.promptTokensDetails else None,
+        audio_completion=_audio(wire.candidatesTokensDetails) if wire.candidatesTokensDetails else None,
         tool_prompt=tool,
     )
 
@@ -93,8 +93,8 @@ def lost(usage: Usage | None) -> tuple[str, ...]:
     return ("answer.usage_details",) if usage is not None and (usage.cache_write or usage.cache_write_1h) else ()
 
 
-def _audio(details: list[WireModality] | None) -> int | None:
-    for each in details or ():
+def _audio(details: list[WireModality]) -> int | None:
+    for each in details:
         if each.modality in _AUDIO:
             return each.tokenCount
     return None

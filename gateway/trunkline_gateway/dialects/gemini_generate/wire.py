@@ -195,6 +195,12 @@ def is_given(raw: msgspec.Raw) -> bool:
     return bool(text) and text != b"null"
 
 
+def says_something(raw: msgspec.Raw) -> bool:
+    """Whether it is an object with members."""
+    text = bytes(raw)
+    return len(text) > 2 and text.startswith(b"{")
+
+
 def raw_parts(data: bytes) -> Mapping[tuple[int, int, int], msgspec.Raw]:
     """All parts of ``data`` as bytes, by chunk, candidate and part: for those that `WirePart` does not declare."""
     found: dict[tuple[int, int, int], msgspec.Raw] = {}

@@ -83,21 +83,6 @@ def aside(part: exchange.Part) -> str | None:
     return part.kind if is_own and isinstance(part, exchange.Foreign) and part.kind in grounding.METADATA else None
 
 
-def merged(before: msgspec.Raw | None, value: msgspec.Raw) -> msgspec.Raw:
-    """Metadata that came in pieces as one: lists are joined, the rest is of the last."""
-    if before is None:
-        return value
-    first, second = wire.value_of(before), wire.value_of(value)
-    if not isinstance(first, dict) or not isinstance(second, dict):
-        return value
-    made = dict(first)
-    for name, member in second.items():
-        whole = made.get(name)
-        made[name] = [*whole, *member] if isinstance(whole, list) and isinstance(member, list) else member
-    raw = wire.raw_of(made)
-    return raw if bytes(raw) else value
-
-
 def logprobs(said: tuple[exchange.TokenLogprob, ...]) -> Wire:
     """``logprobsResult``."""
     made: Wire = {"chosenCandidates": [_token(each) for each in said]}

@@ -3,7 +3,6 @@
 https://platform.openai.com/docs/api-reference/chat/create#chat-create-messages
 """
 
-import mimetypes
 from typing import Final
 
 import msgspec
@@ -144,7 +143,7 @@ def _file(part: Members) -> Part:
         raise part.refusal("file", "is missing")
     name, data, file_id = file.text("filename"), file.text("file_data"), file.text("file_id")
     file.close()
-    media_type = mimetypes.guess_type(name)[0] if name else None
+    media_type = media.media_type_of_name(name)
     source: exchange.Source
     if data:
         try:

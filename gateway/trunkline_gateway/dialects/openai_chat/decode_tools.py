@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from trunkline_gateway.dialects.openai_chat import decode_parts, vocabulary
+from trunkline_gateway.dialects.openai_chat import custom_format, decode_parts, vocabulary
 from trunkline_gateway.dialects.openai_chat.members import Members, kind_of, text_of
 from trunkline_gateway.exchange import HostedTool, Tool, ToolChoice
 
@@ -82,10 +82,11 @@ def _tool(tool: Members, value: msgspec.Raw) -> Tool | HostedTool:
             custom = tool.object("custom")
             if custom is None:
                 raise tool.refusal("custom", "is missing")
+            form = custom.raw("format")
             made = Tool(
                 name=custom.needed_text("name"),
                 description=custom.text("description"),
-                format=custom.raw("format"),
+                format=None if form is None else custom_format.read(form),
                 custom=True,
             )
             custom.close()

@@ -13,7 +13,7 @@ from trunkline_gateway import exchange
 from trunkline_gateway.dialect import Target
 from trunkline_gateway.dialects.openai_chat import encode_parts, encode_reasoning, vocabulary
 from trunkline_gateway.dialects.openai_chat.encode_parts import Lost, WirePart
-from trunkline_gateway.dialects.openai_chat.tool_names import Name, nine, wire_names
+from trunkline_gateway.dialects.openai_chat.tool_names import Name, flat, nine, wire_names
 
 Message: TypeAlias = dict[str, object]
 
@@ -44,7 +44,7 @@ class MessagesEncoder:
 
     def name_of(self, name: Name) -> str:
         """A tool's name for the upstream."""
-        return self._names.get(name, name[0])
+        return self._names.get(name) or flat(name)
 
     def _turn(self, turn: exchange.Turn) -> Iterator[Message]:
         match turn.role:

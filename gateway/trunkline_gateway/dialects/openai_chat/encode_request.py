@@ -12,7 +12,7 @@ import msgspec
 
 from trunkline_gateway import exchange
 from trunkline_gateway.dialect import Encoded, Target
-from trunkline_gateway.dialects.openai_chat import encode_parts, vocabulary
+from trunkline_gateway.dialects.openai_chat import custom_format, encode_parts, vocabulary
 from trunkline_gateway.dialects.openai_chat.encode_messages import MessagesEncoder
 from trunkline_gateway.dialects.openai_chat.encode_parts import Lost
 from trunkline_gateway.exchange import HostedTool, Parameters, ReasoningEffort, Tool, ToolChoice
@@ -187,6 +187,8 @@ def _effort(
         effort = nearest
     if effort is not None:
         body["reasoning_effort"] = effort
+    elif asked.adaptive or asked.budget_tokens is not None:
+        lost.add("reasoning_effort")  # that it shall think, and as much as it sees fit
 
 
 def _reasoning_object(asked: ReasoningEffort) -> dict[str, object]:
@@ -245,7 +247,7 @@ def _tool(tool: Tool, messages: MessagesEncoder, quirks: frozenset[str], lost: L
             lost.add("tools.custom")
             return None
         if tool.format is not None:
-            function["format"] = tool.format
+            function["format"] = custom_format.write(tool.format)
         wire = {"type": "custom", "custom": function}
     else:
         if tool.parameters is not None:

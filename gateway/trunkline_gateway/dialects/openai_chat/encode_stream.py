@@ -46,7 +46,18 @@ class _Part:
 class _Choice:
     """What has to be remembered of a choice."""
 
-    __slots__ = ("calls", "delta", "details", "images", "length", "parts", "reasoning", "refusal", "text")
+    __slots__ = (
+        "annotations",
+        "calls",
+        "delta",
+        "details",
+        "images",
+        "length",
+        "parts",
+        "reasoning",
+        "refusal",
+        "text",
+    )
 
     def __init__(self, head: bytes, number: int) -> None:
         self.delta = b'%b%d,"delta":' % (head, number)
@@ -55,6 +66,7 @@ class _Choice:
         self.refusal = self.delta + b'{"refusal":'
         self.parts: dict[int, _Part] = {}
         self.details = write_parts.Details()
+        self.annotations = 0
         self.calls = 0
         self.images = 0
         self.length = 0
@@ -245,7 +257,12 @@ class StreamEncoder:
                 if not all_said:
                     self._lost.add("answer.citations")
                 if made:
-                    self._write(choice, {"annotations": made})
+                    # Clients add up lists by the number of their items.
+                    numbered: list[Object] = [
+                        {**each, "index": number} for number, each in enumerate(made, choice.annotations)
+                    ]
+                    choice.annotations += len(made)
+                    self._write(choice, {"annotations": numbered})
             case exchange.Reasoning() as part:
                 whole = msgspec.structs.replace(
                     part, text="".join(kept.texts), signature=kept.seal, encrypted=kept.encrypted

@@ -20,6 +20,29 @@ _BEGINNINGS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """How base64 of the usual files begins."""
 
+_EXTENSIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "pdf": "application/pdf",
+        "txt": "text/plain",
+        "md": "text/markdown",
+        "csv": "text/csv",
+        "html": "text/html",
+        "json": "application/json",
+        "xml": "application/xml",
+        "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+        "png": "image/png",
+        "jpg": "image/jpeg",
+        "jpeg": "image/jpeg",
+        "gif": "image/gif",
+        "webp": "image/webp",
+        "mp3": "audio/mpeg",
+        "wav": "audio/wav",
+        "mp4": "video/mp4",
+    }
+)
+
 _SPACES: Final = str.maketrans("", "", " \t\r\n")
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 
@@ -30,6 +53,11 @@ def media_type_of(data: str) -> str | None:
         if data.startswith(beginning):
             return media_type
     return None
+
+
+def media_type_of_name(name: str | None) -> str | None:
+    """What a file is by its name; None: not known. Of our own table: Python's reads files of the machine."""
+    return _EXTENSIONS.get(name.rpartition(".")[2].lower()) if name else None
 
 
 def source_of(url: str) -> tuple[Source, str | None]:

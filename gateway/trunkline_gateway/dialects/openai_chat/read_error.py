@@ -31,7 +31,7 @@ def read(status: int, body: bytes) -> UpstreamError:
     if value is None:
         message = _plain(body[:_MAX_BODY_BYTES].decode("utf-8", "replace"))
     else:
-        message = _text(said) or _text(value)
+        message = _sentence(said) or _text(value)
     return UpstreamError(
         status=status,
         message=message or f"The upstream answered with status {status}.",
@@ -51,7 +51,7 @@ def of_value(error: object) -> exchange.Failed:
     return _failed(
         UpstreamError(
             status=errors.status_of(error),
-            message=_text(error) or "The upstream gave up.",
+            message=_sentence(error) or "The upstream gave up.",
             type=_word(error, "type", "status"),
             code=_word(error, "code"),
             param=_word(error, "param") or None,
@@ -82,6 +82,14 @@ def _error_of(value: object) -> object:
     if isinstance(value, Mapping):
         return value.get("error") or value
     return value
+
+
+def _sentence(error: object) -> str:
+    """What it says; OpenRouter has the words of the provider behind it beside its own."""
+    said = _text(error)
+    metadata = error.get("metadata") if isinstance(error, Mapping) else None
+    behind = metadata.get("raw") if isinstance(metadata, Mapping) else None
+    return f"{said}: {_plain(behind)}" if said and isinstance(behind, str) and behind else said
 
 
 def _text(value: object, depth: int = 0) -> str:

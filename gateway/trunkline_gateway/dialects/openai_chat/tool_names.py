@@ -15,22 +15,25 @@ _LETTERS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxy
 _MAX_CHARACTERS: Final = 64
 
 
+def flat(name: Name) -> str:
+    """A name with its namespace before it, as Codex itself writes it: ``namespace__name``."""
+    return name[0] if name[1] is None else f"{name[1]}__{name[0]}"
+
+
 def wire_names(tools: Iterable[Tool | HostedTool]) -> Mapping[Name, str]:
-    """Each tool's name for the upstream: its own, with the namespace before it where two would be the same."""
+    """Each tool's name for the upstream; another one where two would be the same, or where it would be too long."""
     names = [(tool.name, tool.namespace) for tool in tools if isinstance(tool, Tool)]
     taken: set[str] = {name for name, namespace in names if namespace is None}
     made: dict[Name, str] = {}
-    for name, namespace in names:
-        if (name, namespace) in made:
+    for name in names:
+        if name in made:
             continue
-        wire = name
-        if namespace is not None:
-            if wire in taken:
-                wire = f"{namespace}__{name}"[-_MAX_CHARACTERS:]
-            while wire in taken:
-                wire = f"{_digest(wire + namespace, 8)}__{name}"[:_MAX_CHARACTERS]
+        wire = flat(name)
+        if name[1] is not None:
+            while wire in taken or len(wire) > _MAX_CHARACTERS:
+                wire = f"{_digest(wire, 8)}__{name[0]}"[:_MAX_CHARACTERS]
             taken.add(wire)
-        made[name, namespace] = wire
+        made[name] = wire
     return made
 
 

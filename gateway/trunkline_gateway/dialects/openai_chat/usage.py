@@ -1,4 +1,4 @@
-"""Token counts out of OpenAI's ``usage``, verbatim.
+"""Token counts out of OpenAI's ``usage``, and into it.
 
 https://platform.openai.com/docs/api-reference/chat/object
 """
@@ -54,6 +54,8 @@ def of_wire(wire: WireUsage | None) -> Usage | None:
     reasoning = None if wire.completion_tokens_details is None else wire.completion_tokens_details.reasoning_tokens
     if reasoning is None:
         reasoning = wire.reasoning_tokens
+    if prompt is not None and completion is not None and reasoning and total == prompt + completion + reasoning:
+        completion += reasoning  # xAI counts it beside what is said
     write = None if wire.prompt_tokens_details is None else wire.prompt_tokens_details.cache_write_tokens
     if write is None:
         write = wire.cache_creation_input_tokens

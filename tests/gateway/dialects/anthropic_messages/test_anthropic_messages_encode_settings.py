@@ -6,6 +6,7 @@ import pytest
 from gateway.dialects.anthropic_messages import anthropic_wire as wire
 from trunkline_gateway import exchange
 from trunkline_gateway.dialect import Target
+from trunkline_gateway.dialects.anthropic_messages.quirks import QUIRKS
 from trunkline_gateway.exchange import (
     JsonObject,
     JsonSchema,
@@ -318,3 +319,26 @@ def test_json_is_asked_for_in_words_where_there_is_no_other_way(wanted: exchange
     assert body["system"][0] == _text("s")  # type: ignore[index]
     assert "JSON object" in body["system"][1]["text"]  # type: ignore[index]
     assert lost == {"response_format"}
+
+
+# ---- quirks ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_quirk_matters() -> None:
+    request = wire.chat(
+        wire.system("s"),
+        wire.user("q", exchange.Image(source=exchange.Url("https://i"))),
+        wire.system("later"),
+        wire.assistant(exchange.Reasoning(text="hm"), "The answer:"),
+        tools=[exchange.Tool(name="f", strict=True)],
+        temperature=0.5,
+        response_format=JsonSchema(schema=wire.raw({"type": "object"})),
+    )
+    thinks = wire.chat(reasoning_effort=ReasoningEffort(effort="high"))
+    for quirk in QUIRKS:
+        of = wire.NEW if quirk == "budget_thinking" else wire.OLD
+        changed = [
+            wire.encode(each, wire.target(of)) != wire.encode(each, wire.target(of, quirk))
+            for each in (request, thinks)
+        ]
+        assert any(changed), quirk

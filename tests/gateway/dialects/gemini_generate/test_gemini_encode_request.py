@@ -498,9 +498,28 @@ def test_a_count_is_of_the_whole_request():
     assert set(vertex) == {"contents", "systemInstruction", "tools"}
 
 
-def test_what_no_parser_holds_is_refused():
+def test_embeddings_are_not_asked_for_here():
     with pytest.raises(InvalidRequestError):
-        config(seed=1 << 80)
+        CHAT.encode(exchange.EmbeddingsRequest(model="m", inputs=("a",)), FLASH)
+
+
+def test_many_turns_take_linear_time():
+    import time
+
+    turns = tuple(turn(role, "x" * 50) for role in ("user", "assistant") for _ in range(30_000))
+    body = json.dumps(
+        {
+            "contents": [
+                {"role": role, "parts": [{"text": "x" * 50}]} for role in ("user", "model") for _ in range(30_000)
+            ]
+        }
+    ).encode()
+    began = time.monotonic()
+    sent_body = CHAT.encode(exchange.ChatRequest(model="m", turns=turns), FLASH).body
+    assert len(json.loads(sent_body)["contents"]) == 2
+    request = CODEC.ingress["chat"].decode(msgspec.json.decode(body, type=dict[str, RAW]), "m", False, b"")
+    assert len(request.turns[-1].parts[0].text) == 1_500_000
+    assert time.monotonic() - began < 5
 
 
 def test_pointers_are_those_that_are_written():
@@ -513,7 +532,6 @@ def test_pointers_are_those_that_are_written():
         presence_penalty=0.0,
         frequency_penalty=1.0,
         n=2,
-        stop=("a",),
         logprobs=True,
         top_logprobs=2,
     )

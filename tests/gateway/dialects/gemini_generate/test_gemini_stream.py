@@ -418,7 +418,12 @@ NAMES = [
 ]
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5) | st.just("STOP"),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5)
+    | st.just("STOP"),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(

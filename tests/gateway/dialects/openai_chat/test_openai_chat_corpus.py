@@ -77,11 +77,12 @@ def check_usage(usage: exchange.Usage | None, wire: Mapping[str, object] | None)
     if not wire:
         return
     assert usage is not None
-    assert (usage.prompt, usage.completion, usage.total) == tuple(
-        wire.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")
-    )
+    prompt, completion, total = (wire.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens"))
     details = wire.get("completion_tokens_details") or {}
-    assert usage.reasoning == details.get("reasoning_tokens", wire.get("reasoning_tokens"))
+    reasoning = details.get("reasoning_tokens", wire.get("reasoning_tokens"))
+    beside = reasoning if reasoning and total == prompt + completion + reasoning else 0
+    assert (usage.prompt, usage.completion, usage.total) == (prompt, completion + beside, total)
+    assert usage.reasoning == reasoning
 
 
 def summed_up(choice: exchange.Choice) -> object:

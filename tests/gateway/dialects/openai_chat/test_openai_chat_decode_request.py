@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trunkline_gateway import exchange
+from trunkline_gateway.dialect import Target
 from trunkline_gateway.dialects.openai_chat import CODEC
 from trunkline_gateway.errors import InvalidRequestError
 from trunkline_gateway.exchange import (
@@ -419,6 +420,17 @@ def test_tools() -> None:
     assert isinstance(search, HostedTool)
     assert (hosted.kind, search.kind) == ("web_search", "web_search")
     assert json.loads(bytes(search.location)) == {"type": "approximate", "city": "Oslo"}
+
+
+def test_the_grammar_of_a_custom_tool_is_wrapped_in_this_dialect_only() -> None:
+    grammar = {"syntax": "lark", "definition": "x"}
+    wire = {"type": "custom", "custom": {"name": "c", "format": {"type": "grammar", "grammar": grammar}}}
+    request = decode(tools=[wire])
+    (tool,) = request.tools
+    assert isinstance(tool, Tool)
+    assert json.loads(bytes(tool.format)) == {"type": "grammar", **grammar}
+    body = json.loads(CODEC.upstream["chat"].encode(request, Target(model="m")).body)
+    assert body["tools"] == [wire]
 
 
 def test_what_nobody_has_a_word_for_is_named() -> None:

@@ -189,7 +189,10 @@ def test_messages(parts: list[exchange.Part], members: Mapping[str, object]) -> 
 def without_index(value: object) -> object:
     """The SDK numbers what it adds up."""
     if isinstance(value, list):
-        return [{name: each for name, each in item.items() if name not in ("index", "parsed")} for item in value]
+        return [without_index(item) for item in value]
+    if isinstance(value, dict):
+        added = ("index", "parsed", "parsed_arguments")
+        return {name: without_index(each) for name, each in value.items() if name not in added}
     return value
 
 
@@ -222,6 +225,12 @@ def test_the_head_and_the_usage() -> None:
     assert [chunk["choices"][0]["finish_reason"] for chunk in read[:-1]] == [None, None, "stop"]
     unasked, _ = chunks(given, ChatRequest(model="m", turns=(), include_usage=False))
     assert not any("usage" in chunk for chunk in unasked)
+
+
+def test_citations_of_several_texts_add_up() -> None:
+    given = answer(CITED, Reasoning(text="hm"), CITED)
+    assert without_index(summed(chunks(given)[0])["annotations"]) == message(given)["annotations"]
+    assert len(message(given)["annotations"]) == 4
 
 
 def test_custom_calls_in_a_stream() -> None:

@@ -224,12 +224,17 @@ def test_documents() -> None:
 
 
 def test_tools_of_one_name_in_two_groups_stay_apart() -> None:
-    tools = (Tool(name="f"), Tool(name="f", namespace="a"), Tool(name="h", namespace="a"))
+    tools = (Tool(name="f"), Tool(name="f", namespace="a"), Tool(name="h", namespace="a" * 80), Tool(name="a__f"))
     history = turn("assistant", ToolCall(id="c", name="f", namespace="a"))
     body, lost = encode(chat(history, tools))
     assert lost == ()
-    assert [tool["function"]["name"] for tool in body["tools"]] == ["f", "a__f", "h"]
-    assert body["messages"][0]["tool_calls"][0]["function"]["name"] == "a__f"
+    names = [tool["function"]["name"] for tool in body["tools"]]
+    assert (names[0], names[3]) == ("f", "a__f")
+    assert len(set(names)) == 4
+    assert all(len(name) <= 64 for name in names)
+    assert body["messages"][0]["tool_calls"][0]["function"]["name"] == names[1]
+    alone, _ = encode(chat(history))
+    assert alone["messages"][0]["tool_calls"][0]["function"]["name"] == "a__f"
 
 
 EFFORT = ReasoningEffort(effort="medium")
@@ -467,7 +472,8 @@ def test_a_schema_is_not_sent_to_a_model_that_is_known_to_take_none() -> None:
         (ReasoningEffort(effort="max"), "max", ()),
         (ReasoningEffort(budget_tokens=2000), "low", ("reasoning_budget",)),
         (ReasoningEffort(budget_tokens=0), "none", ()),
-        (ReasoningEffort(adaptive=True), None, ()),
+        (ReasoningEffort(adaptive=True), None, ("reasoning_effort",)),
+        (ReasoningEffort(budget_tokens=-1), None, ("reasoning_effort",)),
         (ReasoningEffort(effort="low", summary="auto"), "low", ("reasoning_summary",)),
     ],
 )
