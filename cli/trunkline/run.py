@@ -110,6 +110,7 @@ async def _serve(parsed: argparse.Namespace, root: Path, first: Loaded) -> None:
                 port=parsed.port,
                 admin_port=parsed.admin_port,
                 max_body_bytes=parsed.max_body_bytes,
+                fetch_image_urls=parsed.fetch_image_urls,
                 drain_delay_seconds=0,  # nobody is behind it who would hear of its end late
                 shutdown_grace_seconds=_GRACE_SECONDS,
             )

@@ -6,6 +6,7 @@ proxies); its generated models would cost more than they give, so objects are ma
 
 import asyncio
 import ipaddress
+import json
 import logging
 import time
 import warnings
@@ -21,6 +22,8 @@ import aiohttp
 import msgspec
 from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client import ApiClient, Configuration
+
+from trunkline_operator import shallow
 
 # Half of the library is annotated, and none of the functions used here.
 _config: Any = kubernetes_config
@@ -329,12 +332,28 @@ async def session(configuration: Configuration, *, trace_configs: list[aiohttp.T
     except (kubernetes_config.ConfigException, OSError) as error:
         raise ConfigurationError(str(error)) from error
     return aiohttp.ClientSession(
+        response_class=_Response,
         connector=aiohttp.TCPConnector(limit=0, ssl=client.rest_client.ssl_context),
         headers=headers,
         proxy=configuration.proxy,
         trust_env=not _is_loopback(configuration.host),
         trace_configs=trace_configs,
     )
+
+
+class _Response(aiohttp.ClientResponse):
+    """For whoever else uses a session of ours: kopf."""
+
+    async def json(self, **_: object) -> Any:  # noqa: ANN401 - whatever JSON holds
+        """Decode the body.
+
+        Raises:
+            json.JSONDecodeError: it is not JSON; kopf takes that for an answer without one.
+        """
+        try:
+            return shallow.decode(await self.read())
+        except msgspec.DecodeError as error:
+            raise json.JSONDecodeError(str(error), "", 0) from None
 
 
 def object_path(root: str, namespace: str, plural: str, name: str = "", subresource: str = "") -> str:
@@ -349,7 +368,7 @@ def object_path(root: str, namespace: str, plural: str, name: str = "", subresou
 
 def _decoded(status: int, headers: Mapping[str, str], content: bytes) -> dict[str, Any]:
     try:
-        answer = msgspec.json.decode(content) if content else {}
+        answer = shallow.decode(content) if content else {}
     except msgspec.DecodeError:
         answer = {}
         if status < 400:

@@ -87,7 +87,7 @@ FLAGS: Final = (
     flags.Flag(
         "platform-namespace",
         flags.namespace,
-        "Accept ProviderCredentials and ModelGroups in this namespace only. Default: in every watched one.",
+        "Take ProviderCredentials, ModelGroups and RoutePolicies of this namespace only. Default: of all watched ones.",
         repeated=True,
     ),
     flags.Flag(

@@ -11,6 +11,7 @@ from trunkline_protocol.v1 import routing_pb2 as pb
 
 KINDS: Final[Mapping["ResourceType", str]] = {
     pb.TYPE_ROUTE: "ModelGroup",
+    pb.TYPE_POLICY: "RoutePolicy",
     pb.TYPE_UPSTREAM: "ProviderCredential",
     pb.TYPE_KEY: "VirtualKey",
     pb.TYPE_SECRET: "Secret",
@@ -31,10 +32,11 @@ MAX_MESSAGE_BYTES: Final = 8 << 20
 
 ResourceType: TypeAlias = pb.Type.ValueType
 
-Body: TypeAlias = pb.Route | pb.Upstream | pb.Key | pb.Secret
+Body: TypeAlias = pb.Route | pb.Policy | pb.Upstream | pb.Key | pb.Secret
 
 BODY_TYPES: Final[Mapping[ResourceType, type[Body]]] = {
     pb.TYPE_ROUTE: pb.Route,
+    pb.TYPE_POLICY: pb.Policy,
     pb.TYPE_UPSTREAM: pb.Upstream,
     pb.TYPE_KEY: pb.Key,
     pb.TYPE_SECRET: pb.Secret,

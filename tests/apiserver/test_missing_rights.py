@@ -15,8 +15,10 @@ from harness.kube import ApiServer, assets_or_skip
 from harness.system import REPOSITORY, Operator, System, install_crds, wait_for
 from trunkline_operator import kube
 from trunkline_operator.rights import Rights, needed
+from trunkline_protocol.resources import KINDS
 
 WATCH = "--verb=get,list,watch"
+OURS = "--resource=" + ",".join(f"{kind.plural}.trunkline.dev" for kind in KINDS.values())
 
 
 @pytest.fixture
@@ -73,6 +75,7 @@ def test_missing_rights_are_named_with_the_account_the_resource_and_the_namespac
         for resource in (
             "modelgroups.trunkline.dev",
             "providercredentials.trunkline.dev",
+            "routepolicies.trunkline.dev",
             "virtualkeys.trunkline.dev",
             "secrets",
         )
@@ -86,15 +89,15 @@ def test_missing_rights_are_named_with_the_account_the_resource_and_the_namespac
     assert all(any(each in event["note"] for event in events(system, own)) for each in wanted)
 
     allow(system, account, "ours", system.namespace, WATCH, "--resource=modelgroups,providercredentials.trunkline.dev")
-    allow(system, account, "rest", system.namespace, WATCH, "--resource=virtualkeys.trunkline.dev,secrets")
+    rest = "--resource=virtualkeys.trunkline.dev,routepolicies.trunkline.dev,secrets"
+    allow(system, account, "rest", system.namespace, WATCH, rest)
     operator.wait_ready(20)
     for each in wanted:
         assert len([said for said in warnings(operator) if each in said]) == 1, each
 
 
 def test_what_is_only_useful_is_missed_with_one_warning_each(system: System, account: str) -> None:
-    resources = "--resource=modelgroups.trunkline.dev,providercredentials.trunkline.dev,virtualkeys.trunkline.dev"
-    allow(system, account, "ours", system.namespace, WATCH, resources)
+    allow(system, account, "ours", system.namespace, WATCH, OURS)
     allow(system, account, "secrets", system.namespace, WATCH, "--resource=secrets")
     operator = system.start_operator().wait_ready(20)
     for missing in (
@@ -148,8 +151,7 @@ def test_the_rights_that_are_asked_for_are_those_of_the_chart(api_server: ApiSer
 
 
 def test_an_operator_that_may_list_and_not_watch_is_not_ready(system: System, account: str) -> None:
-    resources = "--resource=modelgroups.trunkline.dev,providercredentials.trunkline.dev,virtualkeys.trunkline.dev"
-    allow(system, account, "ours", system.namespace, WATCH, resources)
+    allow(system, account, "ours", system.namespace, WATCH, OURS)
     allow(system, account, "secrets", system.namespace, "--verb=get,list", "--resource=secrets")
     operator = system.start_operator()
     missing = f"may not watch secrets in namespace {system.namespace}: install the chart's RBAC"

@@ -99,7 +99,7 @@ def told(system: System, name: str) -> list[tuple[str, str]]:
 def revisions(system: System) -> dict[str, str]:
     """resourceVersions of all that the operator could have written to."""
     found = {}
-    for plural in ("providercredentials", "modelgroups", "virtualkeys"):
+    for plural in ("providercredentials", "modelgroups", "routepolicies", "virtualkeys"):
         path = f"/apis/trunkline.dev/v1alpha1/namespaces/{system.namespace}/{plural}"
         for each in system.api.request("GET", path)["items"]:
             found[f"{plural}/{each['metadata']['name']}"] = each["metadata"]["resourceVersion"]

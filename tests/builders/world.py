@@ -49,6 +49,19 @@ def key(
     return resource("VirtualKey", name, whole, namespace=namespace, revision=revision)
 
 
+def policy(
+    name: str = "strict", *, namespace: str = "team", revision: int = 1, created: str = "", **spec: Any
+) -> dict[str, Any]:
+    """``groups``: names of ModelGroups, with ``/target`` after them for one target."""
+    refs = [
+        {"group": "trunkline.dev", "kind": "ModelGroup", "name": group, **({"sectionName": target} if target else {})}
+        for group, _, target in (each.partition("/") for each in spec.pop("groups", ()))
+    ]
+    whole = {**({"targetRefs": refs} if refs else {}), **spec}
+    more = {"creationTimestamp": created} if created else {}
+    return resource("RoutePolicy", name, whole, namespace=namespace, revision=revision, **more)
+
+
 def secret(
     name: str = "upstream", *, namespace: str = "team", revision: int = 1, labelled: bool = True, **entries: str
 ) -> dict[str, Any]:

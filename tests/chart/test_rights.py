@@ -10,7 +10,7 @@ from chart.rendering import Object, parse, template
 from harness.kube import ApiServer
 from trunkline_operator.rights import needed
 
-KINDS = ("providercredentials", "modelgroups", "virtualkeys")
+KINDS = ("providercredentials", "modelgroups", "routepolicies", "virtualkeys")
 OURS = "trunkline.dev"
 
 
@@ -168,7 +168,6 @@ def test_the_operator_keeps_its_lease_and_its_ca_and_nobody_elses(release: Relea
         ("bind", "clusterroles.rbac.authorization.k8s.io"),
         ("escalate", "roles.rbac.authorization.k8s.io"),
         ("impersonate", "users"),
-        ("create", "routepolicies.trunkline.dev"),
     ],
 )
 def test_the_operator_may_not(release: Release, verb: str, resource: str):

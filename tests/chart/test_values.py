@@ -34,6 +34,7 @@ WRONG = [
     ("gateway.drainDelay=5sec", "at '/gateway/drainDelay'", "pattern"),
     ("gateway.timeouts.conect=3s", "at '/gateway/timeouts'", "'conect' not allowed"),
     ("gateway.maxBodyBytes=64MB", "at '/gateway/maxBodyBytes'", "pattern"),
+    ("gateway.fetchImageURLs=yes", "at '/gateway/fetchImageURLs'", "want boolean"),
     ("gateway.trustedProxies={everybody}", "at '/gateway/trustedProxies/0'", "pattern"),
     ("gateway.trustedProxies={10.0.0.256}", "at '/gateway/trustedProxies/0'", "pattern"),
     ("gateway.trustedProxies={10.0.0.0/33}", "at '/gateway/trustedProxies/0'", "pattern"),
@@ -176,8 +177,9 @@ def test_the_programs_take_the_arguments_that_the_chart_gives_them():
     read = operator.read(given_operator, {})
     assert (read.namespaces, read.platform_namespaces) == (("a", "b"), ("a",))
     assert read.gateway_service_account == (NAMESPACE, "trunkline-gateway")
-    parsed = flags.parse(gateway.parser(), given("gateway", "gateway.trustedProxies={10.0.0.0/8}"), {})
-    assert gateway.settings(parsed).operator == f"trunkline-operator.{NAMESPACE}.svc:8443"
+    given_gateway = given("gateway", "gateway.trustedProxies={10.0.0.0/8}", "gateway.fetchImageURLs=true")
+    settings = gateway.settings(flags.parse(gateway.parser(), given_gateway, {}))
+    assert (settings.operator, settings.fetch_image_urls) == (f"trunkline-operator.{NAMESPACE}.svc:8443", True)
 
 
 def test_what_the_chart_says_by_default_is_what_the_programs_do_by_default():

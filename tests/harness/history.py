@@ -17,6 +17,7 @@ from harness.kube import ApiServer
 PLURALS = {
     "ModelGroup": "modelgroups",
     "ProviderCredential": "providercredentials",
+    "RoutePolicy": "routepolicies",
     "VirtualKey": "virtualkeys",
 }
 

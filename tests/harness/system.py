@@ -340,6 +340,7 @@ class System:
             "Secret": "secrets",
             "ProviderCredential": "providercredentials",
             "ModelGroup": "modelgroups",
+            "RoutePolicy": "routepolicies",
             "VirtualKey": "virtualkeys",
         }[kind]
         return f"{root}/namespaces/{self.namespace}/{plural}" + (f"/{name}" if name else "")

@@ -14,6 +14,7 @@ from harness.system import REPOSITORY, Gateway, System, wait_for
 from harness.upstream import Upstream
 from manifests import examples
 from manifests.applied import Applied
+from manifests.doubles import any_provider
 from manifests.examples import Doubles
 
 
@@ -53,7 +54,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
     """The double of every provider; accounts are told apart by their keys and models."""
-    with Upstream() as double:
+    with Upstream(any_provider) as double:
         yield double
 
 

@@ -14,9 +14,10 @@ from typing import Any
 import yaml
 
 from harness.system import REPOSITORY
+from trunkline_protocol.resources import KINDS
 
 EXAMPLES = sorted(path for path in (REPOSITORY / "manifests").iterdir() if path.is_dir())
-OUR_KINDS = ("ProviderCredential", "ModelGroup", "VirtualKey")
+OUR_KINDS = tuple(KINDS)
 SECRETS = "secrets"
 """Folder of an example that ``trunkline run`` reads and ``kubectl apply -f`` of the example does not."""
 
@@ -29,7 +30,10 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 @dataclass(frozen=True, slots=True)
 class Doubles:
-    """What stands for providers: base URLs without TLS, and with a certificate of an authority of its own."""
+    """What stands for providers: base URLs without TLS, and with a certificate of an authority of its own.
+
+    Both end with ``/v1``; providers whose SDKs take an address without it are reached at the same server.
+    """
 
     plain_url: str
     tls_url: str
@@ -143,7 +147,9 @@ def _specs(directory: Path, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
 def _replace(document: dict[str, Any], doubles: Doubles) -> None:
     if document["kind"] == "ProviderCredential" and document["spec"]["provider"] != "echo":
         endpoint = document["spec"].setdefault("endpoint", {})
-        endpoint["baseURL"] = doubles.tls_url if "caSecretRef" in endpoint else doubles.plain_url
+        url = doubles.tls_url if "caSecretRef" in endpoint else doubles.plain_url
+        rootless = document["spec"]["provider"] in ("azure-openai", "anthropic", "gemini")
+        endpoint["baseURL"] = url.removesuffix("/v1") if rootless else url
     if document["kind"] == "VirtualKey" and (placeholder := document["spec"].get("keyHash")):
         document["spec"]["keyHash"] = _hash(key_for(placeholder))
 
@@ -159,9 +165,10 @@ def _write(path: Path, found: Sequence[Mapping[str, Any]]) -> None:
 def path_of(document: Mapping[str, Any], namespace: str) -> str:
     """Where the API server has the object; ``namespace``: for those that name none."""
     kind, metadata = document["kind"], document["metadata"]
-    root = "/apis/trunkline.dev/v1alpha1" if kind in OUR_KINDS else "/api/v1"
     where = metadata.get("namespace", namespace)
-    return f"{root}/namespaces/{where}/{kind.lower()}s/{metadata['name']}"
+    if kind not in OUR_KINDS:
+        return f"/api/v1/namespaces/{where}/{kind.lower()}s/{metadata['name']}"
+    return f"/apis/trunkline.dev/v1alpha1/namespaces/{where}/{KINDS[kind].plural}/{metadata['name']}"
 
 
 def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:

@@ -17,6 +17,7 @@ import pytest
 from harness.kube import ApiServer, assets_or_skip
 from harness.system import REPOSITORY, System, wait_for
 from manifests import examples
+from trunkline_protocol.resources import KINDS
 
 Shell = Callable[[str], "subprocess.CompletedProcess[str]"]
 
@@ -138,7 +139,7 @@ def _patterns(path: Path) -> list[str]:
 def _objects(cluster: System) -> list[dict[str, Any]]:
     found = []
     for kind in examples.OUR_KINDS:
-        listed = cluster.api.request("GET", f"/apis/trunkline.dev/v1alpha1/{kind.lower()}s")["items"]
+        listed = cluster.api.request("GET", f"/apis/trunkline.dev/v1alpha1/{KINDS[kind].plural}")["items"]
         found += [{"kind": kind, **each} for each in listed]
     return found
 

@@ -189,11 +189,58 @@ def test_what_a_coding_agent_sends_is_answered(applied: Applied, upstream: Upstr
     assert (sent["model"], sent["tools"], sent["reasoning"]) == ("deepseek-chat", tools, {"effort": "high"})
 
 
+READ = {"type": "object", "properties": {"path": {"type": "string"}}}
+AGENTS = {
+    "Claude Code": (
+        "/v1/messages?beta=true",
+        {
+            "model": "coder",
+            "max_tokens": 32000,
+            "system": [{"type": "text", "text": "You code.", "cache_control": {"type": "ephemeral"}}],
+            "messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}],
+            "tools": [{"name": "read", "description": "Read.", "input_schema": READ}],
+            "stream": True,
+        },
+        b"event: message_stop",
+    ),
+    "Codex": (
+        "/v1/responses",
+        {
+            "model": "coder",
+            "instructions": "You code.",
+            "input": [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}],
+            "tools": [
+                {"type": "function", "name": "read", "description": "Read.", "parameters": READ, "strict": False}
+            ],
+            "store": False,
+            "stream": True,
+        },
+        b"event: response.completed",
+    ),
+    "Gemini CLI": (
+        "/v1beta/models/coder:streamGenerateContent?alt=sse",
+        {
+            "systemInstruction": {"role": "user", "parts": [{"text": "You code."}]},
+            "contents": [{"role": "user", "parts": [{"text": "hi"}]}],
+            "tools": [
+                {"functionDeclarations": [{"name": "read", "description": "Read.", "parametersJsonSchema": READ}]}
+            ],
+        },
+        b'"finishReason":"STOP"',
+    ),
+}
+
+
+@pytest.mark.parametrize("agent", AGENTS)
 @shows("claude-code")
-def test_messages_are_not_taken_yet(applied: Applied) -> None:
-    """When this fails, the example's comment has to be rewritten: Claude Code no longer needs a translator."""
-    body = {"model": "coder", "max_tokens": 8, "messages": [{"role": "user", "content": "hi"}]}
-    assert applied.gateway.post("/v1/messages", body, key=applied.keys["developer"]).status == 404
+def test_every_agent_speaks_its_own_api(applied: Applied, upstream: Upstream, agent: str) -> None:
+    path, body, end = AGENTS[agent]
+    reply = applied.gateway.post(path, body, key=applied.keys["developer"])
+    assert reply.status == 200, reply.body
+    assert end in reply.body
+    sent = upstream.requests[-1].json()
+    assert (sent["model"], sent["stream"], sent["tools"][0]["function"]["name"]) == ("deepseek-chat", True, "read")
+    assert [each["role"] for each in sent["messages"]] == ["system", "user"]
 
 
 @pytest.mark.parametrize(
@@ -247,3 +294,72 @@ def test_direct_models_take_three_to_agree(applied: Applied, upstream: Upstream)
     assert applied.chat(unlisted, key="research").status == 404
     assert applied.chat("mistral/mistral-small", key="client").status == 200
     assert upstream.requests[-1].model == "mistralai/mistral-small"
+
+
+@shows("azure")
+def test_azure_is_asked_where_each_version_of_its_api_is(applied: Applied, upstream: Upstream) -> None:
+    upstream.script(Answer.openai_error(500), path="/openai/v1/chat/completions")
+    assert served_by(applied, "gpt-4.1") == ("northeurope", "2")
+    west, north = upstream.requests[-2:]
+    assert west.target == "/openai/v1/chat/completions"
+    assert west.json()["model"] == "my-gpt-41"
+    assert north.target == "/openai/deployments/my-gpt-41/chat/completions?api-version=2024-10-21"
+    for request in (west, north):
+        assert request.header("api-key")
+        assert request.header("authorization") is None
+
+
+@shows("dialects")
+def test_each_account_is_spoken_to_in_its_own_dialect(applied: Applied, upstream: Upstream) -> None:
+    assert served_by(applied, "writer") == ("claude", "1")
+    assert applied.chat("reader", stream=True).body.endswith(b"data: [DONE]\n\n")
+    assert served_by(applied, "extractor") == ("local", "1")
+    claude, gemini, local = upstream.requests
+    assert (claude.path, gemini.path, local.path) == (
+        "/v1/messages",
+        "/v1beta/models/gemini-2.5-flash:streamGenerateContent",
+        "/v1/chat/completions",
+    )
+    assert claude.header("x-api-key") == applied.environ["ANTHROPIC_API_KEY"]
+    assert claude.header("anthropic-version") == "2023-06-01"
+    assert gemini.header("x-goog-api-key") == applied.environ["GEMINI_API_KEY"]
+    assert local.header("authorization") == f"Bearer {applied.environ['LOCAL_API_KEY']}"
+
+
+@shows("dialects")
+def test_parameters_bear_one_name_in_every_dialect(applied: Applied, upstream: Upstream) -> None:
+    assert applied.chat("writer", temperature=1.7, logit_bias={"1": 1}).status == 200
+    asked = upstream.requests[-1].json()
+    assert (asked["max_tokens"], asked["temperature"]) == (4096, 1)
+    assert "logit_bias" not in asked
+    assert applied.chat("extractor", temperature=1).status == 200
+    asked = upstream.requests[-1].json()
+    assert asked["temperature"] == 0
+    assert asked["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+@shows("dialects")
+def test_a_policy_says_what_may_be_lost(applied: Applied) -> None:
+    claude = {"name": "claude", "credentialRef": {"name": "anthropic"}, "model": "claude-sonnet-4-5"}
+    applied.patch("ModelGroup", "writer", {"spec": {"targets": [claude]}})
+    assert applied.chat("writer", seed=7).status == 200
+    applied.patch("RoutePolicy", "prose", {"spec": {"lossy": "Reject"}})
+    refused = applied.chat("writer", seed=7)
+    assert refused.status == 400
+    assert "seed" in refused.json["error"]["message"]
+    assert applied.chat("writer").status == 200
+
+
+@shows("dialects")
+def test_the_policy_in_force_is_shown(applied: Applied) -> None:
+    found = {name: applied.system.get("ModelGroup", name)["status"] for name in ("writer", "reader", "extractor")}
+    assert {name: status["effectivePolicy"] for name, status in found.items()} == {
+        "writer": "prose",
+        "reader": "prose",
+        "extractor": "exact",
+    }
+    groups = {name: applied.system.get("RoutePolicy", name)["status"]["display"] for name in ("default", "prose")}
+    assert groups == {
+        "default": {"applies": "default", "groups": "0"},
+        "prose": {"applies": "use=prose", "groups": "2"},
+    }

@@ -3,14 +3,17 @@
 import pytest
 
 from builders import world as gen
-from trunkline_operator.compile import credentials, groups, keys
+from trunkline_operator.compile import credentials, groups, keys, policies
 from trunkline_operator.compile.compiler import compile as compile_world
 from trunkline_operator.watch.world import Ref
 from trunkline_protocol.table import Name
 from trunkline_protocol.v1 import routing_pb2 as pb
 
 
-@pytest.mark.parametrize(("module", "function"), [(credentials, "account"), (groups, "routed"), (keys, "mint")])
+@pytest.mark.parametrize(
+    ("module", "function"),
+    [(credentials, "account"), (groups, "routed"), (keys, "mint"), (policies, "policed")],
+)
 def test_an_object_that_breaks_the_compiler_breaks_nothing_else(
     monkeypatch: pytest.MonkeyPatch, module: object, function: str
 ) -> None:
@@ -32,12 +35,16 @@ def test_an_object_that_breaks_the_compiler_breaks_nothing_else(
         gen.group("odd"),
         gen.key("main"),
         gen.key("odd", digit="1"),
+        gen.policy("main", groups=["main"]),
+        gen.policy("odd", groups=["odd"]),
     )
     compiled = compile_world(world)
-    kind = {"account": "ProviderCredential", "routed": "ModelGroup", "mint": "VirtualKey"}[function]
+    kind = {"account": "ProviderCredential", "routed": "ModelGroup", "mint": "VirtualKey", "policed": "RoutePolicy"}[
+        function
+    ]
     odd = compiled.verdicts[Ref(kind, "team", "odd")]
     assert (odd.accepted.ok, odd.accepted.reason) == (False, "Invalid")
     assert "ZeroDivisionError" in odd.accepted.message
     assert "canary" not in odd.accepted.message
-    for sort in (pb.TYPE_ROUTE, pb.TYPE_UPSTREAM, pb.TYPE_KEY):
+    for sort in (pb.TYPE_ROUTE, pb.TYPE_UPSTREAM, pb.TYPE_KEY, pb.TYPE_POLICY):
         assert Name(sort, "team/main") in compiled.resources

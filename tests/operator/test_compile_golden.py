@@ -63,6 +63,8 @@ def verdict(of: Verdict) -> dict[str, Any]:
         shown["held"] = True
     if of.expires:
         shown["expires"] = of.expires
+    if of.policy:
+        shown["policy"] = of.policy
     if of.models:
         shown["models"] = list(of.models)
     if of.keys:
@@ -104,6 +106,7 @@ REASONS: Mapping[str, frozenset[str]] = {
             "SecretKeyNotFound",
             "SecretNotLabelled",
             "CredentialNotFound",
+            "ModelGroupNotFound",
             "RefNotPermitted",
         }
     ),

@@ -25,6 +25,8 @@ CONSENT = st.sampled_from(
         {"from": "Nonsense"},
     ]
 )
+LABELS = st.sampled_from([{}, {"tier": "gold"}, {"tier": "gold", "team": "a"}, {"team": "a"}])
+LOSSY = st.sampled_from(["Allow", "Warn", "Reject", "Nonsense"])
 AGES = st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"])
 
 
@@ -54,7 +56,26 @@ def groups(draw: st.DrawFn) -> dict[str, Any]:
         spec["targets"][0]["weight"] = -1
     if draw(st.integers(0, 4)) == 0:
         spec["visibility"] = "Internal"
-    return gen.group(draw(NAMES), namespace=draw(NAMESPACES), **spec)
+    if draw(st.integers(0, 3)) == 0:
+        spec["targets"][0]["dialect"] = draw(st.sampled_from(["OpenAIChat", "BedrockConverse"]))
+    if draw(st.integers(0, 3)) == 0:
+        spec["targets"][0]["parameters"] = {"defaults": draw(st.sampled_from([{"top_p": 1}, {"/a": 1}, {"nope": 1}]))}
+    drawn = gen.group(draw(NAMES), namespace=draw(NAMESPACES), **spec)
+    drawn["metadata"]["labels"] = draw(LABELS)
+    return drawn
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> dict[str, Any]:
+    spec: dict[str, Any] = draw(
+        st.one_of(
+            st.builds(lambda names: {"groups": names}, st.lists(st.sampled_from(["one", "two", "one/t0"]), min_size=1)),
+            st.builds(lambda labels: {"targetSelector": {"matchLabels": labels}}, LABELS),
+            st.just({"default": True}),
+            st.just({}),
+        )
+    )
+    return gen.policy(draw(NAMES), namespace=draw(NAMESPACES), lossy=draw(LOSSY), **spec)
 
 
 @st.composite
@@ -80,7 +101,7 @@ def namespaces(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def objects(draw: st.DrawFn) -> dict[str, Any]:
-    drawn: dict[str, Any] = draw(st.one_of(credentials(), groups(), keys(), secrets(), namespaces()))
+    drawn: dict[str, Any] = draw(st.one_of(credentials(), groups(), keys(), secrets(), namespaces(), policies()))
     drawn["metadata"]["creationTimestamp"] = draw(AGES)
     return drawn
 
@@ -164,6 +185,27 @@ def test_nobody_is_routed_to_an_account_that_did_not_consent(drawn: list[dict[st
             assert kind == "All" or (kind == "Same" and namespace == route.namespace) or labels.get("tier") == "gold"
 
 
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.one_of(groups(), policies()), max_size=20))
+def test_every_policy_of_a_route_is_one_that_was_accepted_or_held_and_says_so(drawn: list[dict[str, Any]]) -> None:
+    world = gen.world(*drawn)
+    compiled = compile_world(world)
+    used: dict[str, set[str]] = {}
+    for name, resource in compiled.resources.items():
+        if name.type == pb.TYPE_ROUTE:
+            route = pb.Route.FromString(resource.body)
+            for policy in {route.policy, *(target.policy for target in route.targets)} - {""}:
+                used.setdefault(policy, set()).add(route.group)
+                assert policy.startswith(route.namespace + "/")
+                assert Name(pb.TYPE_POLICY, policy) in compiled.resources.keys() | compiled.holds
+                assert f"RoutePolicy/{policy}" in {source.ref for source in resource.sources}
+    for ref, verdict in compiled.verdicts.items():
+        if ref.kind == "RoutePolicy":
+            in_force = len(used.get(f"{ref.namespace}/{ref.name}", ()))
+            # Groups that are held or denied have a policy too, but no Route that says so.
+            assert in_force <= int(verdict.display["groups"])
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(groups(), max_size=8))
 def test_no_two_routes_have_one_name(drawn: list[dict[str, Any]]) -> None:
@@ -197,8 +239,9 @@ def fleet() -> World:
         (gen.secret("s1", revision=9, primary="sk-new"), {"secret team/s1", "upstream team/c1"}),
         (gen.group("g1", revision=9, targets=[gen.target(credential_name="c1")], models=["z"]), {"route team/g1"}),
         (gen.namespace(revision=9, tier="gold"), set()),
+        (gen.policy("named", revision=9, groups=["g1"]), {"policy team/named", "route team/g1"}),
     ],
-    ids=["key", "key's secret", "account's secret", "group", "namespace"],
+    ids=["key", "key's secret", "account's secret", "group", "namespace", "policy"],
 )
 def test_one_change_makes_anew_only_what_rests_on_it(change: dict[str, Any], made_anew: set[str]) -> None:
     world, memo = fleet(), Memo()

@@ -170,10 +170,6 @@ def test_an_unlabelled_secret_is_only_known_to_exist(folder: Folder) -> None:
         ("kind: ModelGroup\n", "a.yaml:1: apiVersion: Required value"),
         ("apiVersion: v1\n", "a.yaml:1: kind: Required value"),
         (
-            "apiVersion: trunkline.dev/v1alpha1\nkind: RoutePolicy\n",
-            "a.yaml:1: kind RoutePolicy is not supported by this version",
-        ),
-        (
             "apiVersion: trunkline.dev/v1alpha1\nkind: UsagePolicy\n",
             "a.yaml:1: kind UsagePolicy is not supported by this version",
         ),

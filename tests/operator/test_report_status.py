@@ -194,3 +194,18 @@ def test_events_tell_of_transitions_only():
     assert transitions(fine, pending) == transitions(pending, fine) == ()
     refused = build(GOOD, Rollout(gateways=1, rejected=(("gw-1", "no"),)))
     assert [each.reason for each in transitions(fine, refused)] == ["Rejected"]
+
+
+def test_the_policy_of_a_group_is_said_and_taken_back():
+    there = build(replace(GOOD, policy="strict", display={"policy": "strict"}))
+    assert there["effectivePolicy"] == "strict"
+    assert there["display"]["policy"] == "strict"
+    wanted = build(there=there)
+    assert "effectivePolicy" not in wanted
+    assert merge_patch(wanted, there)["effectivePolicy"] is None
+
+
+def test_a_policy_shows_what_it_is_for():
+    built = build(replace(GOOD, models=(), display={"applies": "default", "groups": "2"}), kind="RoutePolicy")
+    assert built["display"] == {"applies": "default", "groups": "2"}
+    assert "models" not in built

@@ -1,6 +1,7 @@
 """Recording what was observed: newest view wins, deletions are remembered, LISTs find what events have missed."""
 
 import time
+from typing import Any
 
 import pytest
 
@@ -8,6 +9,7 @@ from builders import world as gen
 from trunkline_operator.watch.world import Change, Ref, World
 
 KEY = Ref("VirtualKey", "team", "alice")
+GROUP = Ref("ModelGroup", "team", "gpt-4o")
 SECRET = Ref("Secret", "team", "upstream")
 NAMESPACE = Ref("Namespace", "", "team")
 
@@ -219,3 +221,39 @@ def test_recording_ten_thousand_updates_of_status_takes_little() -> None:
     for each in updates:
         world.put(each)
     assert (time.perf_counter() - begun) / len(updates) < 500e-6  # 5 µs here; the bound is for loaded machines
+
+
+def relabelled(revision: int, generation: int = 1, **labels: str) -> dict[str, Any]:
+    group = gen.group(revision=revision)
+    group["metadata"] |= {"labels": labels, "generation": generation}
+    return group
+
+
+def test_labels_of_a_group_are_a_change_although_its_generation_is_the_same() -> None:
+    world = World()
+    world.put(relabelled(1, team="a"))
+    assert world.objects[GROUP].labels == {"team": "a"}
+    assert world.put(relabelled(2, team="a")) is Change.NONE
+    assert world.put(relabelled(3, team="b")) is Change.CHANGED
+    assert world.objects[GROUP].labels == {"team": "b"}
+    assert world.put(relabelled(4)) is Change.CHANGED
+    assert world.objects[GROUP].labels == {}
+
+
+def test_labels_of_kinds_that_nobody_selects_are_not_kept() -> None:
+    world = World()
+    key = gen.key()
+    key["metadata"]["labels"] = {"team": "a"}
+    world.put(key)
+    assert world.objects[Ref("VirtualKey", "team", "alice")].labels == {}
+    key = gen.key(revision=2)
+    key["metadata"] |= {"labels": {"team": "b"}, "generation": 1}
+    assert world.put(key) is Change.NONE
+
+
+def test_labels_that_are_none_are_passed_over() -> None:
+    world = World()
+    group = relabelled(1)
+    group["metadata"]["labels"] = {"a": 1, "b": "c"}
+    world.put(group)
+    assert world.objects[GROUP].labels == {"b": "c"}

@@ -172,7 +172,9 @@ def test_all_errors_come_at_once_with_their_paths():
         ({"apiVersion": "trunkline.dev/v1"}, FieldError("apiVersion", "must be trunkline.dev/v1alpha1")),
         (
             {"kind": "Virtualkey"},
-            FieldError("kind", "trunkline.dev has these kinds: ProviderCredential, ModelGroup, VirtualKey"),
+            FieldError(
+                "kind", "trunkline.dev has these kinds: ProviderCredential, ModelGroup, RoutePolicy, VirtualKey"
+            ),
         ),
         ({"metadata": {}}, FieldError("metadata.name", "Required value")),
         ({"metadata": {"name": "a", "namespace": "A"}}, FieldError("metadata.namespace", "must be a DNS label")),

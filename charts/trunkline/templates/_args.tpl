@@ -18,6 +18,9 @@
 - --first-byte-timeout={{ $values.timeouts.firstByte }}
 - --stream-idle-timeout={{ $values.timeouts.streamIdle }}
 - --total-timeout={{ $values.timeouts.total }}
+{{- if $values.fetchImageURLs }}
+- --fetch-image-urls
+{{- end }}
 {{- range $values.trustedProxies }}
 - --trusted-proxy={{ . }}
 {{- end }}

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from trunkline_operator.compile import admission, credentials, entries, groups, keys, ownership
+from trunkline_operator.compile import admission, credentials, entries, groups, keys, ownership, policies
 from trunkline_operator.compile.memo import Memo
 from trunkline_operator.compile.result import Compiled, Verdict
 from trunkline_operator.watch.world import Observed, Ref, SecretData, World
@@ -24,7 +24,7 @@ def compile(world: World, memo: Memo | None = None, *, platform_namespaces: froz
     Args:
         world: What was observed. It is only read.
         memo: Of earlier compilations of this world; makes it fast and is seen in nothing else.
-        platform_namespaces: Where ProviderCredentials and ModelGroups are taken from; None: everywhere.
+        platform_namespaces: Where ProviderCredentials, ModelGroups and RoutePolicies are taken from; None: everywhere.
     """
     memo = memo if memo is not None else Memo()
     broken: dict[Ref, Observed] = {}
@@ -76,7 +76,7 @@ class _Known:
 
 @dataclass(slots=True)
 class _Compilation:
-    """One run. ``accounts`` is there for the groups, the rest is what comes out."""
+    """One run. ``accounts`` and ``applied`` are there for the groups, the rest is what comes out."""
 
     world: World
     memo: Memo
@@ -86,6 +86,7 @@ class _Compilation:
     space_revisions: Mapping[str, int] = field(default_factory=dict)
     labels_matter: bool = False
     accounts: dict[Ref, credentials.Account] = field(default_factory=dict)
+    applied: dict[Ref, policies.Applied] = field(default_factory=dict)
     resources: dict[Name, pb.Resource] = field(default_factory=dict)
     holds: set[Name] = field(default_factory=set)
     verdicts: dict[Ref, Verdict] = field(default_factory=dict)
@@ -101,7 +102,9 @@ class _Compilation:
         ordered = self.memo.call("order", _in_order, tuple(world.objects))
         objects = world.objects if not self.broken else {**world.objects, **self.broken}
         self._compile_credentials([objects[ref] for ref in ordered["ProviderCredential"]])
-        self._compile_groups([objects[ref] for ref in ordered["ModelGroup"]])
+        grouped = self._read_groups([objects[ref] for ref in ordered["ModelGroup"]])
+        self._compile_policies([objects[ref] for ref in ordered["RoutePolicy"]], grouped)
+        self._compile_groups(grouped)
         self._compile_keys([objects[ref] for ref in ordered["VirtualKey"]])
         marks = (
             world.sources(Ref("Namespace", "", name) for name in sorted(world.namespaces)) if self.labels_matter else {}
@@ -166,13 +169,16 @@ class _Compilation:
 
     # ---- ModelGroup -------------------------------------------------------------------------------------------------
 
-    def _compile_groups(self, observed: Iterable[Observed]) -> None:
-        memo = self.memo
+    def _read_groups(self, observed: Iterable[Observed]) -> dict[Ref, tuple[Observed, groups.Basis]]:
         read = {}
         for each in observed:
             with _about(each.ref):
                 arguments = each.ref, _group(each), each.raw, each.errors
-                read[each.ref] = each, memo.call(("basis", each.ref), groups.basis, *arguments)
+                read[each.ref] = each, self.memo.call(("basis", each.ref), groups.basis, *arguments)
+        return read
+
+    def _compile_groups(self, read: Mapping[Ref, tuple[Observed, groups.Basis]]) -> None:
+        memo = self.memo
         names = ownership.owners((each, basis.models) for each, basis in read.values() if self._placed(each.ref))
         # Names that differ only in case are different names, but only one of them is meant in any other case.
         folded = ownership.owners(
@@ -189,6 +195,7 @@ class _Compilation:
                 for credential in basis.credentials
             )
             by_label = any(each_terms is not None and admission.selects(each_terms.consent) for each_terms in terms)
+            applied = self.applied.get(ref, policies.NOT_APPLIED)
             with _about(ref):
                 route = memo.call(
                     ("route", ref),
@@ -203,12 +210,42 @@ class _Compilation:
                     terms,
                     self.spaces.get(ref.namespace) if by_label else None,
                     self._spaces(basis.selects),
+                    applied,
                 )
-            looked_at = [ref, *basis.credentials, *(owner for _, owner in lost)]
+            looked_at = [ref, *basis.credentials, *(owner for _, owner in lost), *applied.all]
             looked_at.extend(folded[model.lower()] for model in exact_only)
             if by_label:
                 looked_at.append(Ref("Namespace", "", ref.namespace))
             self._emit(ref, route, looked_at)
+
+    # ---- RoutePolicy ------------------------------------------------------------------------------------------------
+
+    def _compile_policies(
+        self, observed: Iterable[Observed], grouped: Mapping[Ref, tuple[Observed, groups.Basis]]
+    ) -> None:
+        memo = self.memo
+        by_space: dict[str, list[tuple[Observed, policies.Basis]]] = {}
+        for each in observed:
+            with _about(each.ref):
+                basis = memo.call(("basis", each.ref), policies.basis, each.ref, _route_policy(each), each.raw)
+            by_space.setdefault(each.ref.namespace, []).append((each, basis))
+        if not by_space:
+            return
+        groups_by_space: dict[str, list[policies.Group]] = {}
+        for ref, (each, group) in grouped.items():
+            if ref.namespace in by_space:
+                groups_by_space.setdefault(ref.namespace, []).append(policies.Group(ref, each.labels, group.targets))
+        for space, read in by_space.items():
+            outcomes: Mapping[Ref, policies.Outcome] = {}
+            if self._placed(read[0][0].ref):
+                applied, outcomes = policies.apply(read, groups_by_space.get(space, ()))
+                self.applied.update(applied)
+            for each, basis in read:
+                outcome = outcomes.get(each.ref, policies.Outcome())
+                with _about(each.ref):
+                    arguments = each.ref, basis, each.errors, self._placed(each.ref), outcome
+                    policed = memo.call(("policy", each.ref), policies.policed, *arguments)
+                self._emit(each.ref, policed, [each.ref, *dict.fromkeys(owner for _, owner in outcome.lost)])
 
     # ---- VirtualKey -------------------------------------------------------------------------------------------------
 
@@ -274,7 +311,9 @@ class _Compilation:
         self.labels_matter |= matter
         return self.spaces if matter else _NO_SPACES
 
-    def _emit(self, ref: Ref, done: credentials.Account | groups.Routed, looked_at: list[Ref]) -> None:
+    def _emit(
+        self, ref: Ref, done: credentials.Account | groups.Routed | policies.Policed, looked_at: list[Ref]
+    ) -> None:
         self.verdicts[ref] = done.verdict
         if done.verdict.held:
             self.holds.add(done.name)
@@ -295,7 +334,7 @@ _NO_REVISIONS: Mapping[str, int] = {}
 
 def _resource(
     name: Name,
-    body: pb.Route | pb.Upstream,
+    body: pb.Route | pb.Upstream | pb.Policy,
     sources: Mapping[str, int],
     admitted: tuple[str, ...],
     space_revisions: Mapping[str, int],
@@ -319,6 +358,10 @@ def _credential(observed: Observed) -> resources.ProviderCredential | None:
 
 def _group(observed: Observed) -> resources.ModelGroup | None:
     return observed.parsed if isinstance(observed.parsed, resources.ModelGroup) else None
+
+
+def _route_policy(observed: Observed) -> resources.RoutePolicy | None:
+    return observed.parsed if isinstance(observed.parsed, resources.RoutePolicy) else None
 
 
 def _virtual_key(observed: Observed) -> resources.VirtualKey | None:

@@ -15,7 +15,8 @@ from trunkline_operator.compile import admission, entries, findings, loose
 from trunkline_operator.compile.result import Finding, KeyFinding, Verdict
 from trunkline_operator.watch.world import Ref
 from trunkline_protocol import resources
-from trunkline_protocol.providers import PROVIDERS, Provider
+from trunkline_protocol.accounts import Dialect, Provider, Spoken, resolve
+from trunkline_protocol.providers import PROVIDERS
 from trunkline_protocol.table import Name
 from trunkline_protocol.v1 import routing_pb2 as pb
 
@@ -31,11 +32,15 @@ class Terms:
         placed: It lives where ProviderCredentials are taken from.
         consent: Whose ModelGroups may use it; None: ``allowedNamespaces`` is invalid, so nobody's.
         usable: It has what it needs to serve; of a held one, as far as that can be told.
+        provider: As its spec says, valid or not.
+        speaks: What a target may be pinned to; None: not known.
     """
 
     placed: bool
     consent: resources.Namespaces | None
     usable: bool
+    provider: str = ""
+    speaks: tuple[Dialect, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +68,14 @@ class Basis:
         entries: The Secret entries that it names, an invalid one too.
         consent: As in `Terms`.
         claims: It wants its name for ``credential:model``.
+        provider: As `Terms`.
     """
 
     spec: resources.ProviderCredentialSpec | None
     entries: tuple[Entry, ...]
     consent: resources.Namespaces | None
     claims: bool
+    provider: str = ""
 
     @property
     def selects(self) -> bool:
@@ -96,11 +103,17 @@ def basis(
             rest = loose.without_grant(ref, raw, errors)
             spec = rest.spec if isinstance(rest, resources.ProviderCredential) else None
     if spec is None:
-        return Basis(None, tuple(dict.fromkeys(loose.secret_entries(raw))), consent, loose.grants_direct_models(raw))
+        return Basis(
+            None,
+            tuple(dict.fromkeys(loose.secret_entries(raw))),
+            consent,
+            loose.grants_direct_models(raw),
+            loose.provider(raw),
+        )
     named: list[Entry] = [(key.secret_ref.name, key.secret_ref.key) for key in spec.keys]
     if spec.endpoint is not None and (ca := spec.endpoint.ca_secret_ref) is not None:
         named.append((ca.name, ca.key))
-    return Basis(spec, tuple(dict.fromkeys(named)), consent, bool(spec.direct_models))
+    return Basis(spec, tuple(dict.fromkeys(named)), consent, bool(spec.direct_models), spec.provider)
 
 
 def account(
@@ -161,7 +174,19 @@ def account(
         display={"keys": f"{active}/{len(states)}" if states else "-"},
         keys=states,
     )
-    return Account(name, body, Terms(placed, read.consent, usable), verdict, admitted)
+    terms = Terms(placed, read.consent, usable, read.provider, _speaks(read))
+    return Account(name, body, terms, verdict, admitted)
+
+
+def _speaks(read: Basis) -> tuple[Dialect, ...] | None:
+    """What targets may be pinned to; of one that is held, all that its provider may speak."""
+    row = PROVIDERS.get(read.provider)
+    if row is None:
+        return None
+    if read.spec is None:
+        return (*row.speaks, *row.pinnable)
+    there = resolve(row, read.spec.base_url, read.spec.api_version)
+    return tuple(each.dialect for each in (*there.spoken, *there.pinnable))
 
 
 def _may_serve_held(read: Basis, states: tuple[KeyFinding, ...], found: Mapping[Entry, bytes | Finding]) -> bool:
@@ -249,17 +274,22 @@ def _upstream(
 ) -> pb.Upstream:
     endpoint = spec.endpoint
     authenticates = row.auth != "none" and not spec.sends_no_key
+    there = resolve(row, spec.base_url, spec.api_version)
     body = pb.Upstream(
         credential=ref.name,
         provider=spec.provider,
-        base_url=((endpoint.base_url if endpoint else None) or row.base_url).rstrip("/"),
+        base_url=there.base_url,
         proxy_url=((endpoint.proxy_url if endpoint else None) or "").rstrip("/"),
         headers=[
             pb.Header(name=each.name.lower(), value=each.value) for each in (endpoint.headers if endpoint else ())
         ],
         auth_header=row.auth_header if authenticates else "",
         auth_scheme=row.auth_scheme if authenticates else "",
-        dialects=row.dialects,
+        dialects=[each.dialect for each in there.spoken],
+        spoken=[_spoken(each, authenticates) for each in there.spoken],
+        pinnable=[_spoken(each, authenticates) for each in there.pinnable],
+        quirks=row.quirks,
+        beta_headers=row.beta_headers,
         in_process=row.in_process,
     )
     if (ca := _ca(spec)) is not None:
@@ -275,6 +305,17 @@ def _upstream(
                 disabled=key.state == "Disabled",
             )
     return body
+
+
+def _spoken(spoken: Spoken, authenticates: bool) -> pb.Spoken:
+    return pb.Spoken(
+        dialect=spoken.dialect,
+        base_url=spoken.base_url,
+        paths=dict(spoken.paths),
+        auth_header=spoken.auth_header if authenticates else "",
+        auth_scheme=spoken.auth_scheme if authenticates else "",
+        headers=[pb.Header(name=name, value=value) for name, value in spoken.headers],
+    )
 
 
 def _secret_entry(ref: Ref, named: Entry) -> pb.SecretEntry:

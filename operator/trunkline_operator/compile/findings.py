@@ -29,13 +29,17 @@ def invalid(errors: Sequence[FieldError]) -> Finding:
     return Finding(False, "Invalid", some([str(error) for error in errors], most=3, separator="; "))
 
 
+def _plural(kind: str) -> str:
+    return f"{kind[:-1]}ies" if kind.endswith("cy") else f"{kind}s"
+
+
 def namespace_not_allowed(ref: Ref) -> Finding:
     """A platform's kind where only tenants live."""
     return Finding(
         False,
         "NamespaceNotAllowed",
-        f"{ref.kind}s are not taken from namespace {ref.namespace}: create it in a platform namespace, or let the "
-        f"operator run with --platform-namespace {ref.namespace}",
+        f"{_plural(ref.kind)} are not taken from namespace {ref.namespace}: create it in a platform namespace, or let "
+        f"the operator run with --platform-namespace {ref.namespace}",
     )
 
 

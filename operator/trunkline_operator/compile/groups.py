@@ -13,16 +13,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from trunkline_operator.compile import admission, findings, loose
+from trunkline_operator.compile import admission, findings, loose, policies, tuning
 from trunkline_operator.compile.credentials import Terms
 from trunkline_operator.compile.result import Finding, Verdict
 from trunkline_operator.watch.world import Ref
 from trunkline_protocol import resources
+from trunkline_protocol.providers import PROVIDERS
 from trunkline_protocol.table import Name
 from trunkline_protocol.v1 import routing_pb2 as pb
 
 POLICY: Final = "default"
-"""What the column POLICY says while there is no RoutePolicy."""
+"""What the column POLICY says where no RoutePolicy is in force."""
 
 Loss: TypeAlias = tuple[str, Ref]
 """A public name, and the older group that has it."""
@@ -37,12 +38,16 @@ class Basis:
         access: Who is let in; None: that field is invalid, so nobody.
         models: The public names that it asks for.
         credentials: One for each target that names one.
+        targets: Their names.
+        problems: What is wrong with it beyond its schema; it is invalid then, as with errors of the schema.
     """
 
     spec: resources.ModelGroupSpec | None
     access: tuple[resources.Access, ...] | None
     models: tuple[str, ...]
     credentials: tuple[Ref, ...]
+    targets: tuple[str, ...] = ()
+    problems: tuple[resources.FieldError, ...] = ()
 
     @property
     def selects(self) -> bool:
@@ -83,14 +88,22 @@ def basis(
         access = granted.spec.access or _DEFAULT_ACCESS
     elif isinstance(rest := loose.without_grant(ref, raw, errors), resources.ModelGroup):
         spec = rest.spec
-    if spec is None:
-        return Basis(None, access, loose.models(ref, raw), tuple(loose.credential_refs(ref, raw)))
+    problems = tuning.problems(spec.targets) if spec is not None else ()
+    if spec is None or problems:
+        return Basis(
+            None,
+            access,
+            loose.models(ref, raw),
+            tuple(loose.credential_refs(ref, raw)),
+            tuple(loose.target_names(raw)),
+            problems,
+        )
     models = () if spec.visibility == "Internal" else tuple(dict.fromkeys(spec.models or (ref.name,)))
     credentials = tuple(
         Ref("ProviderCredential", target.credential_ref.namespace or ref.namespace, target.credential_ref.name)
         for target in spec.targets
     )
-    return Basis(spec, access, models, credentials)
+    return Basis(spec, access, models, credentials, tuple(target.name for target in spec.targets))
 
 
 def routed(
@@ -104,6 +117,7 @@ def routed(
     terms: tuple[Terms | None, ...],
     own_labels: admission.Labels | None,
     spaces: admission.Spaces,
+    applied: policies.Applied = policies.NOT_APPLIED,
 ) -> Routed:
     """Compile one ModelGroup.
 
@@ -118,6 +132,7 @@ def routed(
         terms: Of each of `Basis.credentials`; None: there is no such ProviderCredential.
         own_labels: Of its namespace, for credentials that choose by label; None: it was never seen.
         spaces: Looked at only where `Basis.selects`.
+        applied: The policies in force for it.
     """
     name = Name(pb.TYPE_ROUTE, f"{ref.namespace}/{ref.name}")
     gone = {model for model, _ in lost}
@@ -125,31 +140,36 @@ def routed(
     failures = [
         _failure(ref, credential, each, own_labels) for credential, each in zip(read.credentials, terms, strict=True)
     ]
-    accepted = _accepted(ref, read, errors, placed, owned, lost)
+    wrong = (*errors, *read.problems, *_wrong_dialects(read, terms))
+    accepted = _accepted(ref, read, wrong, placed, owned, lost)
+    # What is wrong with `access` alone leaves the rest valid.
+    spec = read.spec if wrong == errors else None
     body = None
     admitted: tuple[str, ...] = ()
     targets = "-"
-    if read.spec is not None:
+    if spec is not None:
         usable = sum(
             failure is None and each is not None and each.usable for failure, each in zip(failures, terms, strict=True)
         )
-        targets = f"{usable}/{len(read.spec.targets)}"
+        targets = f"{usable}/{len(spec.targets)}"
         if placed and (owned or not read.models):
-            body, admitted = _route(ref, read, read.spec, created, owned, failures, spaces)
+            body, admitted = _route(ref, read, spec, created, owned, failures, spaces)
             body.exact_only.extend(exact_only)
+            _tune(body, spec, terms, applied)
     # What an invalid spec asks for is not what gateways serve under its name: nothing is said of that.
-    said = owned if read.spec is not None else ()
+    said = owned if spec is not None else ()
     verdict = Verdict(
         accepted=accepted,
         resolved_refs=findings.resolved_refs(failure for failure in failures if failure is not None),
         programs=(name,),
-        held=placed and read.spec is None and read.access is not None,
+        held=placed and spec is None and read.access is not None,
         display={
-            "models": str(len(said)) if read.spec is not None else "-",
+            "models": str(len(said)) if spec is not None else "-",
             "targets": targets,
-            "policy": POLICY,
+            "policy": applied.group.name if applied.group is not None else POLICY,
         },
         models=said,
+        policy=applied.group.name if applied.group is not None else "",
     )
     return Routed(name, body, verdict, admitted)
 
@@ -189,6 +209,37 @@ def _route(
                 priority=target.priority,
             )
     return body, tuple(sorted(admitted))
+
+
+def _tune(
+    body: pb.Route, spec: resources.ModelGroupSpec, terms: tuple[Terms | None, ...], applied: policies.Applied
+) -> None:
+    """Say what is spoken to the targets, what is changed, what they can do, and which policies hold."""
+    if applied.group is not None:
+        body.policy = f"{applied.group.namespace}/{applied.group.name}"
+    instead = {target: f"{policy.namespace}/{policy.name}" for target, policy in applied.targets}
+    said = {target.name: (target, each) for target, each in zip(spec.targets, terms, strict=True)}
+    for there in body.targets:
+        target, each = said[there.name]
+        there.dialect = resources.DIALECTS[target.dialect] if target.dialect is not None else ""
+        there.policy = instead.get(there.name, "")
+        if (parameters := tuning.wire_parameters(target.parameters)) is not None:
+            there.parameters.CopyFrom(parameters)
+        provider = each.provider if each is not None else ""
+        row = PROVIDERS.get(provider)
+        catalogue = row.models or provider if row is not None else provider
+        if (capabilities := tuning.wire_capabilities(target.capabilities, catalogue, target.model)) is not None:
+            there.capabilities.CopyFrom(capabilities)
+
+
+def _wrong_dialects(read: Basis, terms: tuple[Terms | None, ...]) -> tuple[resources.FieldError, ...]:
+    if read.spec is None:
+        return ()
+    found = (
+        tuning.dialect_problem(place, target, each.provider, each.speaks) if each is not None else None
+        for place, (target, each) in enumerate(zip(read.spec.targets, terms, strict=True))
+    )
+    return tuple(problem for problem in found if problem is not None)
 
 
 def _failure(ref: Ref, credential: Ref, terms: Terms | None, own_labels: admission.Labels | None) -> Finding | None:

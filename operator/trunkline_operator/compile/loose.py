@@ -68,6 +68,35 @@ def credential_refs(ref: Ref, raw: Mapping[str, object]) -> Iterator[Ref]:
                 yield Ref("ProviderCredential", namespace, name)
 
 
+def target_names(raw: Mapping[str, object]) -> Iterator[str]:
+    """The names of a ModelGroup's targets."""
+    yield from (name for target in _mappings(raw.get("targets")) if isinstance(name := target.get("name"), str))
+
+
+def provider(raw: Mapping[str, object]) -> str:
+    """The provider of a ProviderCredential, or nothing."""
+    given = raw.get("provider")
+    return given if isinstance(given, str) else ""
+
+
+def policy_parts(raw: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """The ModelGroups, and the targets of them, that a RoutePolicy names."""
+    for reference in _mappings(raw.get("targetRefs")):
+        name, section = reference.get("name"), reference.get("sectionName")
+        if isinstance(name, str):
+            yield name, section if isinstance(section, str) else ""
+
+
+def policy_selector(raw: Mapping[str, object]) -> Mapping[str, str] | None:
+    """The labels that a RoutePolicy asks for; None where they make no sense: it must not be for everything then."""
+    selector = raw.get("targetSelector")
+    labels = selector.get("matchLabels") if isinstance(selector, Mapping) else None
+    if not isinstance(labels, Mapping) or not labels:
+        return None
+    found = {key: value for key, value in labels.items() if isinstance(key, str) and isinstance(value, str)}
+    return found if len(found) == len(labels) else None
+
+
 def models(ref: Ref, raw: Mapping[str, object]) -> tuple[str, ...]:
     """The public names that a ModelGroup asks for."""
     if raw.get("visibility") == "Internal":

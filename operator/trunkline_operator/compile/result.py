@@ -49,6 +49,7 @@ class Verdict:
         display: For the printer columns; the report stage completes it.
         models: Public names that a ModelGroup owns.
         keys: Of a ProviderCredential.
+        policy: Name of the RoutePolicy of a ModelGroup; empty: the defaults.
     """
 
     accepted: Finding
@@ -59,6 +60,7 @@ class Verdict:
     display: Mapping[str, str] = field(default_factory=dict)
     models: tuple[str, ...] = ()
     keys: tuple[KeyFinding, ...] = ()
+    policy: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,6 +114,8 @@ def status(
                 display["keys"] = f"{sum(key['state'] == 'Active' for key in built['keys'])}/{len(verdict.keys)}"
         case "ModelGroup":
             built["models"] = list(verdict.models)
+            if verdict.policy:
+                built["effectivePolicy"] = verdict.policy
     if display:
         built["display"] = {name: value[:64] for name, value in sorted(display.items())}
     return built

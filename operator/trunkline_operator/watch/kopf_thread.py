@@ -21,8 +21,9 @@ from typing import Any, Final
 
 import aiohttp
 import kopf
+from kopf._cogs.clients import api as kopf_api
 
-from trunkline_operator import kube
+from trunkline_operator import kube, shallow
 from trunkline_operator.watch.lists import Watched
 from trunkline_protocol.logs import fields
 
@@ -36,6 +37,9 @@ _SAY_AGAIN_SECONDS: Final = 300.0
 _RETRY_LOG_SECONDS: Final = 10.0
 _FIRST_ERROR: Final = 400
 _FINAL: Final = frozenset({403, 404})  # kopf gives up at them
+
+# An event with a deep object would end the watch of its kind for good; kopf takes only `loads` from there.
+vars(kopf_api)["json"] = shallow
 
 Deliver = Callable[[Watched, str, Mapping[str, Any]], None]
 """A kind; the type of the event: ``ADDED``, ``MODIFIED``, ``DELETED``, or empty for an object of a LIST; the object."""

@@ -14,7 +14,7 @@ from trunkline_protocol import resources
 NAMESPACE_LABEL: Final = "kubernetes.io/metadata.name"
 DEFAULT_NAMESPACE: Final = "default"
 
-_NOT_YET: Final = frozenset({"RoutePolicy", "UsagePolicy"})
+_NOT_YET: Final = frozenset({"UsagePolicy"})
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _ENTRY_NAME: Final = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _SECRET_FIELDS: Final = frozenset({"apiVersion", "kind", "metadata", "type", "immutable", "data", "stringData"})

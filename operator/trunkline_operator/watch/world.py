@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from trunkline_operator.shallow import shallow
 from trunkline_protocol import resources
 
 SECRET_LABEL: Final = "trunkline.dev/secret"  # noqa: S105 - the name of a label
@@ -30,7 +31,10 @@ class Ref(NamedTuple):
         return f"{self.kind}/{self.namespace}/{self.name}"
 
 
-Resource: TypeAlias = resources.ProviderCredential | resources.ModelGroup | resources.VirtualKey
+LABELLED: Final = frozenset({"ModelGroup"})
+"""Kinds of ours whose labels mean something."""
+
+Resource: TypeAlias = resources.Resource
 
 
 class Change(enum.IntEnum):
@@ -54,6 +58,7 @@ class Observed:
         raw: ``spec`` as it stands, for what has to be known of an invalid object too.
         status: ``status`` as it stands in the cluster, so that an unchanged one is not written again.
         origin: File and line, for a directory; empty for the cluster.
+        labels: Of its metadata, for kinds that are selected by them. Kubernetes counts no generation for a change here.
     """
 
     ref: Ref
@@ -66,6 +71,7 @@ class Observed:
     raw: Mapping[str, object] = field(repr=False)
     status: Mapping[str, object] = field(repr=False)
     origin: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,17 +229,26 @@ class World:
         metadata, before = obj["metadata"], self.objects.get(ref)
         uid, generation = metadata.get("uid") or "", metadata.get("generation") or 0
         status = _mapping(obj.get("status"))
+        labels = _labels(metadata.get("labels")) if ref.kind in LABELLED else {}
         if before is not None and before.uid == uid and _same_spec(before, generation, obj):
-            moved = before.created != created
+            moved = before.created != created or before.labels != labels
             if moved or before.revision != revision or before.origin != origin or before.status != status:
                 self.objects[ref] = replace(
-                    before, generation=generation, revision=revision, created=created, status=status, origin=origin
+                    before,
+                    generation=generation,
+                    revision=revision,
+                    created=created,
+                    status=status,
+                    origin=origin,
+                    labels=labels,
                 )
             return Change.CHANGED if moved else Change.NONE
+        given = obj.get("spec")
+        spec = shallow(given) if isinstance(given, Mapping) else None
         parsed: Resource | None = None
         errors: tuple[resources.FieldError, ...] = ()
         try:
-            parsed = resources.parse(obj)
+            parsed = resources.parse({**obj, "spec": spec} if spec is not None else obj)
         except resources.InvalidResourceError as invalid:
             errors = invalid.errors
         self.objects[ref] = Observed(
@@ -244,9 +259,10 @@ class World:
             created=created,
             parsed=parsed,
             errors=errors,
-            raw=_mapping(obj.get("spec")),
+            raw=spec or {},
             status=status,
             origin=origin,
+            labels=labels,
         )
         return Change.CHANGED if before is None else Change.REVOKES
 
@@ -297,6 +313,10 @@ def _same_spec(before: Observed, generation: int, obj: Mapping[str, Any]) -> boo
 
 def _mapping(given: object) -> Mapping[str, object]:
     return given if isinstance(given, Mapping) else {}
+
+
+def _labels(given: object) -> Mapping[str, str]:
+    return {key: value for key, value in _mapping(given).items() if isinstance(value, str)}
 
 
 def _seconds(timestamp: str | None) -> float:

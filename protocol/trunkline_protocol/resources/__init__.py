@@ -8,7 +8,15 @@ from trunkline_protocol.resources.errors import FieldError, InvalidResourceError
 from trunkline_protocol.resources.formats import unix_seconds
 from trunkline_protocol.resources.kinds import API_VERSION, CATEGORY, GROUP, KINDS, VERSION, Kind, Resource
 from trunkline_protocol.resources.metadata import LabelSelector, Namespaces, ObjectMeta, SecretKeyRef
-from trunkline_protocol.resources.model_group import Access, ModelGroup, ModelGroupSpec, Target
+from trunkline_protocol.resources.model_group import (
+    DIALECTS,
+    Access,
+    Capabilities,
+    ModelGroup,
+    ModelGroupSpec,
+    Parameters,
+    Target,
+)
 from trunkline_protocol.resources.provider_credential import (
     Endpoint,
     ProviderCredential,
@@ -16,6 +24,7 @@ from trunkline_protocol.resources.provider_credential import (
     ProviderKey,
 )
 from trunkline_protocol.resources.reading import parse, validate
+from trunkline_protocol.resources.route_policy import RoutePolicy, RoutePolicySpec, TargetRef
 from trunkline_protocol.resources.status import (
     Condition,
     KeyStatus,
@@ -23,6 +32,8 @@ from trunkline_protocol.resources.status import (
     ModelGroupStatus,
     ProviderCredentialDisplay,
     ProviderCredentialStatus,
+    RoutePolicyDisplay,
+    RoutePolicyStatus,
     Status,
     VirtualKeyDisplay,
     VirtualKeyStatus,
@@ -32,10 +43,12 @@ from trunkline_protocol.resources.virtual_key import VirtualKey, VirtualKeySpec
 __all__ = [
     "API_VERSION",
     "CATEGORY",
+    "DIALECTS",
     "GROUP",
     "KINDS",
     "VERSION",
     "Access",
+    "Capabilities",
     "Condition",
     "Endpoint",
     "FieldError",
@@ -49,15 +62,21 @@ __all__ = [
     "ModelGroupStatus",
     "Namespaces",
     "ObjectMeta",
+    "Parameters",
     "ProviderCredential",
     "ProviderCredentialDisplay",
     "ProviderCredentialSpec",
     "ProviderCredentialStatus",
     "ProviderKey",
     "Resource",
+    "RoutePolicy",
+    "RoutePolicyDisplay",
+    "RoutePolicySpec",
+    "RoutePolicyStatus",
     "SecretKeyRef",
     "Status",
     "Target",
+    "TargetRef",
     "VirtualKey",
     "VirtualKeyDisplay",
     "VirtualKeySpec",

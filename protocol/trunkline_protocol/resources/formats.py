@@ -10,6 +10,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import AfterValidator, Field
 
+from trunkline_protocol.parameters import NUMBERS, PARAMETERS, POINTER, RESERVED
 from trunkline_protocol.resources.rules import Pattern, Rule
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -62,6 +63,53 @@ GrantGlob: TypeAlias = Annotated[
     Pattern(r"^[^*]*(\*[^*]*(\*[^*]*)?)?$", "may hold two '*', each for any characters: write several entries instead"),
 ]
 """What may be called. Two ``*`` allow ``*:*`` and ``*mini*``; more would make matching costly for no use."""
+
+# ---- parameters of requests -----------------------------------------------------------------------------------------
+
+_NAMES = "[" + ", ".join(f"'{name}'" for name in PARAMETERS) + "]"
+_NUMBERS = "[" + ", ".join(f"'{name}'" for name in NUMBERS) + "]"
+_WELL_FORMED = Rule(
+    cel=f"!self.startsWith('/') || self.matches(r'{POINTER}')",
+    check=lambda name: not name.startswith("/") or re.search(POINTER, name) is not None,
+    message="must be a JSON Pointer, in which '~' is written ~0 and '/' within a name ~1",
+)
+_NOT_RESERVED = Rule(
+    cel=f"!self.matches(r'{RESERVED}')",
+    check=lambda name: re.search(RESERVED, name) is None,
+    message="must not point at model or stream: the gateway says those itself",
+)
+
+ParameterName: TypeAlias = Annotated[
+    str,
+    Field(max_length=256),
+    Rule(
+        cel=f"self.startsWith('/') || self in {_NAMES}",
+        check=lambda name: name.startswith("/") or name in PARAMETERS,
+        message="must be a parameter of OpenAI's chat completions, such as max_tokens, or a JSON Pointer into the "
+        "body, such as /metadata/team",
+    ),
+    _WELL_FORMED,
+    _NOT_RESERVED,
+]
+
+NumberName: TypeAlias = Annotated[
+    str,
+    Field(max_length=256),
+    Rule(
+        cel=f"self.startsWith('/') || self in {_NUMBERS}",
+        check=lambda name: name.startswith("/") or name in NUMBERS,
+        message="must be a parameter that is a number, such as temperature, or a JSON Pointer into the body, such as "
+        "/options/num_ctx",
+    ),
+    _WELL_FORMED,
+    _NOT_RESERVED,
+]
+
+DecimalNumber: TypeAlias = Annotated[
+    str,
+    Field(max_length=24),
+    Pattern(r"^-?(0|[1-9][0-9]{0,11})(\.[0-9]{1,9})?$", 'must be a number in quotes, such as "0.999" or "4096"'),
+]
 
 # ---- times ----------------------------------------------------------------------------------------------------------
 

@@ -7,9 +7,11 @@ from typing import Final, TypeAlias
 
 from trunkline_protocol.resources.model_group import ModelGroup
 from trunkline_protocol.resources.provider_credential import ProviderCredential
+from trunkline_protocol.resources.route_policy import RoutePolicy
 from trunkline_protocol.resources.status import (
     ModelGroupStatus,
     ProviderCredentialStatus,
+    RoutePolicyStatus,
     Status,
     VirtualKeyStatus,
 )
@@ -20,7 +22,7 @@ VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
 CATEGORY: Final = "trunkline"
 
-Resource: TypeAlias = ProviderCredential | ModelGroup | VirtualKey
+Resource: TypeAlias = ProviderCredential | ModelGroup | RoutePolicy | VirtualKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +97,21 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
                     Column(name="Models", json_path=".status.display.models"),
                     Column(name="Targets", json_path=".status.display.targets"),
                     Column(name="Policy", json_path=".status.display.policy"),
+                    *_CONDITIONS,
+                    _AGE,
+                ),
+            ),
+            Kind(
+                kind="RoutePolicy",
+                plural="routepolicies",
+                singular="routepolicy",
+                short_names=("rpol",),
+                model=RoutePolicy,
+                status=RoutePolicyStatus,
+                columns=(
+                    Column(name="For", json_path=".status.display.applies"),
+                    Column(name="Groups", json_path=".status.display.groups"),
+                    Column(name="Lossy", json_path=".spec.lossy"),
                     *_CONDITIONS,
                     _AGE,
                 ),

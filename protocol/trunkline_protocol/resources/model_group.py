@@ -1,12 +1,36 @@
 """ModelGroup: public model names that belong together, and the targets that can serve them."""
 
-from typing import Annotated, ClassVar, Literal
+from decimal import Decimal
+from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
-from trunkline_protocol.resources.formats import DnsLabel, DnsSubdomain, ModelGlob, Word
+from trunkline_protocol.accounts import Dialect
+from trunkline_protocol.resources.formats import (
+    DecimalNumber,
+    DnsLabel,
+    DnsSubdomain,
+    ModelGlob,
+    NumberName,
+    ParameterName,
+    Word,
+)
 from trunkline_protocol.resources.metadata import Namespaces, ObjectMeta
-from trunkline_protocol.resources.rules import Block, Items, Rule
+from trunkline_protocol.resources.rules import Block, FreeForm, Items, Rule
+
+DialectName: TypeAlias = Literal[
+    "OpenAIChat",
+    "OpenAIResponses",
+    "OpenAIEmbeddings",
+    "AnthropicMessages",
+    "GeminiGenerate",
+    "GeminiEmbed",
+    "BedrockConverse",
+]
+"""The wire formats, as users write them."""
+
+_FreeForm: TypeAlias = Annotated[dict[str, object], FreeForm(64)]
+_Tokens: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 
 class Access(Block):
@@ -31,6 +55,62 @@ class CredentialRef(Block):
     )
 
 
+class Rename(Block):
+    """A parameter that is sent under another name."""
+
+    from_: ParameterName = Field(alias="from", description="What it is called in the request.")
+    to: ParameterName = Field(description="What it is called upstream.")
+
+
+class Clamp(Block):
+    """Bounds of a number."""
+
+    rules: ClassVar = (
+        Rule(
+            cel="has(self.min) || has(self.max)",
+            check=lambda clamp: clamp.min is not None or clamp.max is not None,
+            message="give min, max or both",
+        ),
+        Rule(
+            cel="!has(self.min) || !has(self.max) || double(self.min) <= double(self.max)",
+            check=lambda clamp: clamp.min is None or clamp.max is None or Decimal(clamp.min) <= Decimal(clamp.max),
+            message="min must not be greater than max",
+            field=".min",
+        ),
+    )
+
+    name: NumberName = Field(description="Which number.")
+    min: DecimalNumber | None = Field(None, description='What is smaller becomes this, such as `"0"`.')
+    max: DecimalNumber | None = Field(None, description='What is greater becomes this, such as `"0.999"`.')
+
+
+class Parameters(Block):
+    """What is changed in requests to a target.
+
+    Names are those of OpenAI's chat completions, whatever the dialect; what begins with `/` is a JSON Pointer into the
+    body as the upstream gets it.
+    """
+
+    defaults: _FreeForm = Field({}, description="Set where the request does not say it: name to value.")
+    overrides: _FreeForm = Field({}, description="Set whatever the request says: name to value.")
+    drop: Annotated[tuple[ParameterName, ...], Items(32)] = Field((), description="Never sent.")
+    rename: Annotated[tuple[Rename, ...], Items(32)] = Field((), description="Sent under another name.")
+    clamp: Annotated[tuple[Clamp, ...], Items(32, key="name")] = Field((), description="Numbers that have bounds.")
+
+
+class Capabilities(Block):
+    """What the model can do. What is not said is taken from the table of known models; else it is not known."""
+
+    context_window: _Tokens | None = Field(None, description="Tokens that input and output may have together.")
+    max_output_tokens: _Tokens | None = Field(None, description="Tokens that an answer may have.")
+    vision: bool | None = Field(None, description="It reads images.")
+    audio: bool | None = Field(None, description="It hears.")
+    tools: bool | None = Field(None, description="It calls tools.")
+    json_schema: bool | None = Field(None, description="It answers in JSON that fits a schema.")
+    reasoning: bool | None = Field(None, description="It thinks before it answers.")
+    embeddings: bool | None = Field(None, description="It makes embeddings.")
+
+
 class Target(Block):
     """One upstream model at one account."""
 
@@ -44,6 +124,19 @@ class Target(Block):
     )
     priority: Annotated[int, Field(ge=0, le=100)] = Field(
         0, description="Targets of priority 0 are tried first, then 1, and so on."
+    )
+    dialect: DialectName | None = Field(
+        None,
+        description="What is spoken to the provider. Default: the caller's own dialect where the provider speaks it, "
+        "else the provider's first.",
+    )
+    parameters: Parameters | None = Field(
+        None,
+        description="What is changed in requests. Names are those of OpenAI's chat completions, whatever the dialect; "
+        "what begins with `/` is a JSON Pointer into the body that is sent.",
+    )
+    capabilities: Capabilities | None = Field(
+        None, description="What the model can do, where the table of known models does not say it or is wrong."
     )
 
 
@@ -87,6 +180,18 @@ class ModelGroupSpec(Block):
     targets: Annotated[tuple[Target, ...], Items(64, at_least=1, key="name")] = Field(
         description="What can serve the models. When one fails, another is tried."
     )
+
+
+DIALECTS: Final[dict[DialectName, Dialect]] = {
+    "OpenAIChat": "openai_chat",
+    "OpenAIResponses": "openai_responses",
+    "OpenAIEmbeddings": "openai_embeddings",
+    "AnthropicMessages": "anthropic_messages",
+    "GeminiGenerate": "gemini_generate",
+    "GeminiEmbed": "gemini_embed",
+    "BedrockConverse": "bedrock_converse",
+}
+"""The wire formats as users write them → as the registry and the table do."""
 
 
 class ModelGroup(Block):

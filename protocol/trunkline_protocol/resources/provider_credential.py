@@ -4,7 +4,8 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
-from trunkline_protocol.providers import PROVIDERS
+from trunkline_protocol.accounts import AZURE_UNDATED, AZURE_V1
+from trunkline_protocol.providers import AZURE, PROVIDERS
 from trunkline_protocol.resources.formats import (
     BaseURL,
     DnsLabel,
@@ -35,6 +36,17 @@ KEYED_PROVIDERS: Final = tuple(sorted(name for name, row in PROVIDERS.items() if
 
 KEYLESS_PROVIDERS: Final = tuple(sorted(name for name, row in PROVIDERS.items() if row.auth == "none"))
 """Providers that need no key whatever `auth` says."""
+
+
+HOMELESS_PROVIDERS: Final = tuple(
+    sorted(
+        name
+        for name, row in PROVIDERS.items()
+        if not row.base_url and not row.in_process and not name.endswith("-compatible")
+    )
+)
+"""Providers that stand wherever somebody has put them. Those that are compatible with another have a rule of their own,
+which knows even those that this version does not."""
 
 
 def _quoted(words: tuple[str, ...]) -> str:
@@ -75,8 +87,9 @@ class Endpoint(Block):
     base_url: BaseURL | None = Field(
         None,
         alias="baseURL",
-        description="Address of the API, as the provider's own SDK takes it (OpenAI-like ones with `/v1`). Default: "
-        "the provider's public address; a `…-compatible` provider has none, so it is required there.",
+        description="Address of the API, as the provider's own SDK takes it (OpenAI-like ones with `/v1`, Anthropic "
+        "and Gemini without). Default: the provider's public address; where there is none (`…-compatible`, Azure, "
+        "servers of one's own) it is required.",
     )
     proxy_url: ProxyURL | None = Field(
         None, alias="proxyURL", description="HTTP proxy through which the provider is reached."
@@ -100,6 +113,26 @@ class Auth(Block):
 
     type: Literal["APIKey", "None"] = Field(
         "APIKey", description="`APIKey`: one of `keys` is sent. `None`: nothing is sent."
+    )
+
+
+class Azure(Block):
+    """What Azure wants to know."""
+
+    api_version: (
+        Annotated[
+            str,
+            Field(max_length=32),
+            Pattern(
+                f"^([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(-preview)?|{'|'.join(AZURE_UNDATED)})$",
+                "must be a version of Azure's API, such as 2024-10-21 or 2025-04-01-preview, or v1",
+            ),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="Version of the API, such as `2024-10-21`. `v1`, `preview` and `latest` mean the API without dates "
+        "(`/openai/v1`), as does a base URL that ends with it.",
     )
 
 
@@ -152,6 +185,35 @@ class ProviderCredentialSpec(Block):
             field=".endpoint",
             reason="FieldValueRequired",
         ),
+        Rule(
+            cel=f"!(self.provider in {_quoted(HOMELESS_PROVIDERS)})"
+            " || (has(self.endpoint) && has(self.endpoint.baseURL))",
+            check=lambda spec: spec.provider not in HOMELESS_PROVIDERS or bool(spec.base_url),
+            message="this provider has another address for everybody: give endpoint.baseURL, such as "
+            "https://RESOURCE.openai.azure.com or http://vllm.models:8000/v1",
+            field=".endpoint",
+            reason="FieldValueRequired",
+        ),
+        Rule(
+            cel=f"!has(self.azure) || self.provider == '{AZURE}'",
+            check=lambda spec: spec.azure is None or spec.provider == AZURE,
+            message=f"azure is for `provider: {AZURE}` only: remove it",
+            field=".azure",
+        ),
+        Rule(
+            cel=f"self.provider != '{AZURE}' || (has(self.azure) && has(self.azure.apiVersion))"
+            " || !has(self.endpoint) || !has(self.endpoint.baseURL)"
+            f" || self.endpoint.baseURL.matches(r'{AZURE_V1.pattern}')",
+            check=lambda spec: (
+                spec.provider != AZURE
+                or bool(spec.api_version)
+                or not spec.base_url
+                or AZURE_V1.search(spec.base_url) is not None
+            ),
+            message="give azure.apiVersion, such as 2024-10-21, or a base URL that ends with /openai/v1",
+            field=".azure",
+            reason="FieldValueRequired",
+        ),
     )
 
     provider: ProviderId = Field(
@@ -159,6 +221,7 @@ class ProviderCredentialSpec(Block):
     )
     endpoint: Endpoint | None = Field(None, description="Where the provider listens and how to get there.")
     auth: Auth | None = Field(None, description="What is proved to the provider. Default: an API key.")
+    azure: Azure | None = Field(None, description="What Azure wants to know, with `provider: azure-openai`.")
     keys: Annotated[tuple[ProviderKey, ...], Items(64, key="name")] = Field(
         (), description="The keys of the account. Requests are spread over those that work, so they can be rotated."
     )
@@ -175,6 +238,16 @@ class ProviderCredentialSpec(Block):
     def sends_no_key(self) -> bool:
         """Whether ``auth`` says that nothing is sent."""
         return self.auth is not None and self.auth.type == "None"
+
+    @property
+    def base_url(self) -> str:
+        """That of ``endpoint``, or nothing."""
+        return (self.endpoint.base_url if self.endpoint is not None else None) or ""
+
+    @property
+    def api_version(self) -> str:
+        """That of ``azure``, or nothing."""
+        return (self.azure.api_version if self.azure is not None else None) or ""
 
 
 class ProviderCredential(Block):

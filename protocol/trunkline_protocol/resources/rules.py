@@ -117,6 +117,24 @@ class Items:
         return items
 
 
+@dataclass(frozen=True, slots=True)
+class FreeForm:
+    """A JSON object of any shape, beside ``dict[str, object]``. CEL cannot look into it; the compiler does.
+
+    Attributes:
+        at_most: Greatest number of members.
+    """
+
+    at_most: int
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema: CoreSchema = {**handler(source), "max_length": self.at_most}
+        return schema
+
+    def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "object", "maxProperties": self.at_most, "x-kubernetes-preserve-unknown-fields": True}
+
+
 class Block(BaseModel):
     """An object that users write: strict, closed, immutable, camelCase outside and snake_case inside.
 

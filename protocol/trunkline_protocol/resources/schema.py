@@ -60,6 +60,8 @@ def _inline(node: Schema, definitions: Mapping[str, Schema], *, defaults: bool) 
         return _inline(merged, definitions, defaults=defaults)
 
     result = {key: value for key, value in node.items() if key not in _LEFT_OUT and key != "$defs"}
+    if "const" in node:
+        result["enum"] = [node["const"]]
     if "properties" in node:
         result["properties"] = {
             name: _inline(field, definitions, defaults=defaults) for name, field in node["properties"].items()

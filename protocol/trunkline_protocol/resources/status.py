@@ -90,7 +90,23 @@ class ModelGroupStatus(Status):
     models: Annotated[tuple[_Name, ...], Items(64)] = Field(
         (), description="The public names that the group owns; names that an older group has are not among them."
     )
+    effective_policy: _Name | None = Field(
+        None, description="Name of the RoutePolicy in force; absent: the defaults are."
+    )
     display: ModelGroupDisplay | None = Field(None, description="What `kubectl get` prints.")
+
+
+class RoutePolicyDisplay(StatusBlock):
+    """What `kubectl get` prints."""
+
+    applies: _Display = Field("", description="What it is for, such as `2 groups`, `app=search` or `default`.")
+    groups: _Display = Field("", description="For how many ModelGroups it is in force, in whole or in part.")
+
+
+class RoutePolicyStatus(Status):
+    """The status of a RoutePolicy."""
+
+    display: RoutePolicyDisplay | None = Field(None, description="What `kubectl get` prints.")
 
 
 class VirtualKeyDisplay(StatusBlock):

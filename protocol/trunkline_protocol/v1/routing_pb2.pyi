@@ -34,7 +34,7 @@ class _TypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Type.ValueType],
     TYPE_ROUTE: _Type.ValueType  # 1
     """Route, from a ModelGroup"""
     TYPE_POLICY: _Type.ValueType  # 2
-    """from a RoutePolicy; reserved for its issue"""
+    """Policy, from a RoutePolicy"""
     TYPE_UPSTREAM: _Type.ValueType  # 3
     """Upstream, from a ProviderCredential"""
     TYPE_KEY: _Type.ValueType  # 4
@@ -51,7 +51,7 @@ TYPE_UNSPECIFIED: Type.ValueType  # 0
 TYPE_ROUTE: Type.ValueType  # 1
 """Route, from a ModelGroup"""
 TYPE_POLICY: Type.ValueType  # 2
-"""from a RoutePolicy; reserved for its issue"""
+"""Policy, from a RoutePolicy"""
 TYPE_UPSTREAM: Type.ValueType  # 3
 """Upstream, from a ProviderCredential"""
 TYPE_KEY: Type.ValueType  # 4
@@ -61,6 +61,46 @@ TYPE_USAGE_POLICY: Type.ValueType  # 5
 TYPE_SECRET: Type.ValueType  # 6
 """Secret: the entries of a Kubernetes Secret that upstreams refer to"""
 Global___Type: _TypeAlias = Type  # noqa: Y015
+
+class _Lossy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LossyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Lossy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LOSSY_UNSPECIFIED: _Lossy.ValueType  # 0
+    """warn"""
+    LOSSY_ALLOW: _Lossy.ValueType  # 1
+    LOSSY_WARN: _Lossy.ValueType  # 2
+    LOSSY_REJECT: _Lossy.ValueType  # 3
+
+class Lossy(_Lossy, metaclass=_LossyEnumTypeWrapper): ...
+
+LOSSY_UNSPECIFIED: Lossy.ValueType  # 0
+"""warn"""
+LOSSY_ALLOW: Lossy.ValueType  # 1
+LOSSY_WARN: Lossy.ValueType  # 2
+LOSSY_REJECT: Lossy.ValueType  # 3
+Global___Lossy: _TypeAlias = Lossy  # noqa: Y015
+
+class _UnsupportedParameters:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UnsupportedParametersEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UnsupportedParameters.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UNSUPPORTED_PARAMETERS_UNSPECIFIED: _UnsupportedParameters.ValueType  # 0
+    """as `Lossy` says"""
+    UNSUPPORTED_PARAMETERS_DROP: _UnsupportedParameters.ValueType  # 1
+    UNSUPPORTED_PARAMETERS_REJECT: _UnsupportedParameters.ValueType  # 2
+
+class UnsupportedParameters(_UnsupportedParameters, metaclass=_UnsupportedParametersEnumTypeWrapper): ...
+
+UNSUPPORTED_PARAMETERS_UNSPECIFIED: UnsupportedParameters.ValueType  # 0
+"""as `Lossy` says"""
+UNSUPPORTED_PARAMETERS_DROP: UnsupportedParameters.ValueType  # 1
+UNSUPPORTED_PARAMETERS_REJECT: UnsupportedParameters.ValueType  # 2
+Global___UnsupportedParameters: _TypeAlias = UnsupportedParameters  # noqa: Y015
 
 class _HealthState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -181,7 +221,7 @@ class Resource(_message.Message):
     min_reader: _builtins.int
     """the least reader version that understands it"""
     body: _builtins.bytes
-    """Route | Upstream | Key | Secret, by `type`"""
+    """Route | Policy | Upstream | Key | Secret, by `type`"""
     held: _builtins.bool
     """The last good version of something that is invalid now. Its sources are older than what others rest on, so it is
     held against what the gateway has, or had, under this name, and not against the marks of its sources.
@@ -251,6 +291,7 @@ class Route(_message.Message):
     CREATED_FIELD_NUMBER: _builtins.int
     NAMESPACE_FIELD_NUMBER: _builtins.int
     EXACT_ONLY_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
     group: _builtins.str
     """the ModelGroup's own name, for headers, metrics and /v1/models"""
     internal: _builtins.bool
@@ -260,6 +301,8 @@ class Route(_message.Message):
     created: _builtins.int
     """Unix seconds"""
     namespace: _builtins.str
+    policy: _builtins.str
+    """name of the Policy that holds for it; empty: the defaults"""
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """exact names and globs that this group owns"""
@@ -287,10 +330,11 @@ class Route(_message.Message):
         created: _builtins.int = ...,
         namespace: _builtins.str = ...,
         exact_only: _abc.Iterable[_builtins.str] | None = ...,
+        policy: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "created", b"created", "description", b"description", "display_name", b"display_name", "exact_only", b"exact_only", "group", b"group", "internal", b"internal", "models", b"models", "namespace", b"namespace", "targets", b"targets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "created", b"created", "description", b"description", "display_name", b"display_name", "exact_only", b"exact_only", "group", b"group", "internal", b"internal", "models", b"models", "namespace", b"namespace", "policy", b"policy", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -354,6 +398,10 @@ class Target(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     WEIGHT_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    DIALECT_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    CAPABILITIES_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     upstream: _builtins.str
     """name of an Upstream"""
@@ -362,6 +410,14 @@ class Target(_message.Message):
     weight: _builtins.int
     priority: _builtins.int
     """0 is tried first"""
+    dialect: _builtins.str
+    """the one that is spoken to it; empty: the caller's own, else the Upstream's first"""
+    policy: _builtins.str
+    """name of a Policy, in place of the Route's as a whole"""
+    @_builtins.property
+    def parameters(self) -> Global___Parameters: ...
+    @_builtins.property
+    def capabilities(self) -> Global___Capabilities: ...
     def __init__(
         self,
         *,
@@ -370,14 +426,208 @@ class Target(_message.Message):
         model: _builtins.str = ...,
         weight: _builtins.int = ...,
         priority: _builtins.int = ...,
+        dialect: _builtins.str = ...,
+        parameters: Global___Parameters | None = ...,
+        capabilities: Global___Capabilities | None = ...,
+        policy: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "parameters", b"parameters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "name", b"name", "priority", b"priority", "upstream", b"upstream", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "dialect", b"dialect", "model", b"model", "name", b"name", "parameters", b"parameters", "policy", b"policy", "priority", b"priority", "upstream", b"upstream", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Target: _TypeAlias = Target  # noqa: Y015
+
+@_typing.final
+class Parameters(_message.Message):
+    """What is changed in a request on its way to a target. Names are those of OpenAI's chat completions; one that begins
+    with `/` is a JSON Pointer into the body as the upstream gets it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEFAULTS_FIELD_NUMBER: _builtins.int
+    OVERRIDES_FIELD_NUMBER: _builtins.int
+    DROP_FIELD_NUMBER: _builtins.int
+    RENAME_FIELD_NUMBER: _builtins.int
+    CLAMP_FIELD_NUMBER: _builtins.int
+    defaults: _builtins.str
+    """a JSON object: set where the request says nothing"""
+    overrides: _builtins.str
+    """a JSON object: set whatever the request says"""
+    @_builtins.property
+    def drop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def rename(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rename]: ...
+    @_builtins.property
+    def clamp(self) -> _containers.RepeatedCompositeFieldContainer[Global___Clamp]: ...
+    def __init__(
+        self,
+        *,
+        defaults: _builtins.str = ...,
+        overrides: _builtins.str = ...,
+        drop: _abc.Iterable[_builtins.str] | None = ...,
+        rename: _abc.Iterable[Global___Rename] | None = ...,
+        clamp: _abc.Iterable[Global___Clamp] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clamp", b"clamp", "defaults", b"defaults", "drop", b"drop", "overrides", b"overrides", "rename", b"rename"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Parameters: _TypeAlias = Parameters  # noqa: Y015
+
+@_typing.final
+class Rename(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TO_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    to: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        to: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "to", b"to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rename: _TypeAlias = Rename  # noqa: Y015
+
+@_typing.final
+class Clamp(_message.Message):
+    """Bounds are decimal numbers as text; empty: none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    MIN_FIELD_NUMBER: _builtins.int
+    MAX_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    min: _builtins.str
+    max: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        min: _builtins.str = ...,
+        max: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max", b"max", "min", b"min", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Clamp: _TypeAlias = Clamp  # noqa: Y015
+
+@_typing.final
+class Capabilities(_message.Message):
+    """What is known of the upstream's model; what is not set is not known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_WINDOW_FIELD_NUMBER: _builtins.int
+    MAX_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    VISION_FIELD_NUMBER: _builtins.int
+    AUDIO_FIELD_NUMBER: _builtins.int
+    TOOLS_FIELD_NUMBER: _builtins.int
+    JSON_SCHEMA_FIELD_NUMBER: _builtins.int
+    REASONING_FIELD_NUMBER: _builtins.int
+    EMBEDDINGS_FIELD_NUMBER: _builtins.int
+    context_window: _builtins.int
+    max_output_tokens: _builtins.int
+    vision: _builtins.bool
+    audio: _builtins.bool
+    tools: _builtins.bool
+    json_schema: _builtins.bool
+    reasoning: _builtins.bool
+    embeddings: _builtins.bool
+    def __init__(
+        self,
+        *,
+        context_window: _builtins.int | None = ...,
+        max_output_tokens: _builtins.int | None = ...,
+        vision: _builtins.bool | None = ...,
+        audio: _builtins.bool | None = ...,
+        tools: _builtins.bool | None = ...,
+        json_schema: _builtins.bool | None = ...,
+        reasoning: _builtins.bool | None = ...,
+        embeddings: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_audio", b"_audio", "_context_window", b"_context_window", "_embeddings", b"_embeddings", "_json_schema", b"_json_schema", "_max_output_tokens", b"_max_output_tokens", "_reasoning", b"_reasoning", "_tools", b"_tools", "_vision", b"_vision", "audio", b"audio", "context_window", b"context_window", "embeddings", b"embeddings", "json_schema", b"json_schema", "max_output_tokens", b"max_output_tokens", "reasoning", b"reasoning", "tools", b"tools", "vision", b"vision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_audio", b"_audio", "_context_window", b"_context_window", "_embeddings", b"_embeddings", "_json_schema", b"_json_schema", "_max_output_tokens", b"_max_output_tokens", "_reasoning", b"_reasoning", "_tools", b"_tools", "_vision", b"_vision", "audio", b"audio", "context_window", b"context_window", "embeddings", b"embeddings", "json_schema", b"json_schema", "max_output_tokens", b"max_output_tokens", "reasoning", b"reasoning", "tools", b"tools", "vision", b"vision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__audio: _TypeAlias = _typing.Literal["audio"]  # noqa: Y015
+    _WhichOneofArgType__audio: _TypeAlias = _typing.Literal["_audio", b"_audio"]  # noqa: Y015
+    _WhichOneofReturnType__context_window: _TypeAlias = _typing.Literal["context_window"]  # noqa: Y015
+    _WhichOneofArgType__context_window: _TypeAlias = _typing.Literal["_context_window", b"_context_window"]  # noqa: Y015
+    _WhichOneofReturnType__embeddings: _TypeAlias = _typing.Literal["embeddings"]  # noqa: Y015
+    _WhichOneofArgType__embeddings: _TypeAlias = _typing.Literal["_embeddings", b"_embeddings"]  # noqa: Y015
+    _WhichOneofReturnType__json_schema: _TypeAlias = _typing.Literal["json_schema"]  # noqa: Y015
+    _WhichOneofArgType__json_schema: _TypeAlias = _typing.Literal["_json_schema", b"_json_schema"]  # noqa: Y015
+    _WhichOneofReturnType__max_output_tokens: _TypeAlias = _typing.Literal["max_output_tokens"]  # noqa: Y015
+    _WhichOneofArgType__max_output_tokens: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__reasoning: _TypeAlias = _typing.Literal["reasoning"]  # noqa: Y015
+    _WhichOneofArgType__reasoning: _TypeAlias = _typing.Literal["_reasoning", b"_reasoning"]  # noqa: Y015
+    _WhichOneofReturnType__tools: _TypeAlias = _typing.Literal["tools"]  # noqa: Y015
+    _WhichOneofArgType__tools: _TypeAlias = _typing.Literal["_tools", b"_tools"]  # noqa: Y015
+    _WhichOneofReturnType__vision: _TypeAlias = _typing.Literal["vision"]  # noqa: Y015
+    _WhichOneofArgType__vision: _TypeAlias = _typing.Literal["_vision", b"_vision"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__audio) -> _WhichOneofReturnType__audio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__context_window) -> _WhichOneofReturnType__context_window | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__embeddings) -> _WhichOneofReturnType__embeddings | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__json_schema) -> _WhichOneofReturnType__json_schema | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_output_tokens) -> _WhichOneofReturnType__max_output_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reasoning) -> _WhichOneofReturnType__reasoning | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tools) -> _WhichOneofReturnType__tools | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__vision) -> _WhichOneofReturnType__vision | None: ...
+
+Global___Capabilities: _TypeAlias = Capabilities  # noqa: Y015
+
+@_typing.final
+class Policy(_message.Message):
+    """How requests to the Routes and Targets that name it are served. Separate from them, so that an edit of one policy
+    does not re-version every Route.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOSSY_FIELD_NUMBER: _builtins.int
+    UNSUPPORTED_PARAMETERS_FIELD_NUMBER: _builtins.int
+    lossy: Global___Lossy.ValueType
+    """what the upstream's dialect cannot say"""
+    unsupported_parameters: Global___UnsupportedParameters.ValueType
+    """parameters that it does not have"""
+    def __init__(
+        self,
+        *,
+        lossy: Global___Lossy.ValueType = ...,
+        unsupported_parameters: Global___UnsupportedParameters.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lossy", b"lossy", "unsupported_parameters", b"unsupported_parameters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Policy: _TypeAlias = Policy  # noqa: Y015
 
 @_typing.final
 class Upstream(_message.Message):
@@ -399,6 +649,10 @@ class Upstream(_message.Message):
     DIRECT_NAMESPACES_FIELD_NUMBER: _builtins.int
     IN_PROCESS_FIELD_NUMBER: _builtins.int
     ROUTE_NAMESPACES_FIELD_NUMBER: _builtins.int
+    SPOKEN_FIELD_NUMBER: _builtins.int
+    QUIRKS_FIELD_NUMBER: _builtins.int
+    BETA_HEADERS_FIELD_NUMBER: _builtins.int
+    PINNABLE_FIELD_NUMBER: _builtins.int
     credential: _builtins.str
     """the ProviderCredential's own name"""
     provider: _builtins.str
@@ -437,6 +691,24 @@ class Upstream(_message.Message):
         operators say it.
         """
 
+    @_builtins.property
+    def spoken(self) -> _containers.RepeatedCompositeFieldContainer[Global___Spoken]:
+        """`dialects`, in the same order, with where each is spoken"""
+
+    @_builtins.property
+    def quirks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """ways in which it differs from its dialects, by name; unknown ones mean nothing"""
+
+    @_builtins.property
+    def beta_headers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Values of the clients' beta headers that it takes: `anthropic-beta:` or `openai-beta:` before a pattern, which may
+        end in `*`.
+        """
+
+    @_builtins.property
+    def pinnable(self) -> _containers.RepeatedCompositeFieldContainer[Global___Spoken]:
+        """dialects that it speaks besides, but only to Targets that ask for them"""
+
     def __init__(
         self,
         *,
@@ -454,14 +726,82 @@ class Upstream(_message.Message):
         direct_namespaces: Global___Namespaces | None = ...,
         in_process: _builtins.bool = ...,
         route_namespaces: Global___Namespaces | None = ...,
+        spoken: _abc.Iterable[Global___Spoken] | None = ...,
+        quirks: _abc.Iterable[_builtins.str] | None = ...,
+        beta_headers: _abc.Iterable[_builtins.str] | None = ...,
+        pinnable: _abc.Iterable[Global___Spoken] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ca", b"ca", "direct_namespaces", b"direct_namespaces", "route_namespaces", b"route_namespaces"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth_header", b"auth_header", "auth_scheme", b"auth_scheme", "base_url", b"base_url", "ca", b"ca", "credential", b"credential", "dialects", b"dialects", "direct_models", b"direct_models", "direct_namespaces", b"direct_namespaces", "headers", b"headers", "in_process", b"in_process", "keys", b"keys", "provider", b"provider", "proxy_url", b"proxy_url", "route_namespaces", b"route_namespaces"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth_header", b"auth_header", "auth_scheme", b"auth_scheme", "base_url", b"base_url", "beta_headers", b"beta_headers", "ca", b"ca", "credential", b"credential", "dialects", b"dialects", "direct_models", b"direct_models", "direct_namespaces", b"direct_namespaces", "headers", b"headers", "in_process", b"in_process", "keys", b"keys", "pinnable", b"pinnable", "provider", b"provider", "proxy_url", b"proxy_url", "quirks", b"quirks", "route_namespaces", b"route_namespaces", "spoken", b"spoken"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Upstream: _TypeAlias = Upstream  # noqa: Y015
+
+@_typing.final
+class Spoken(_message.Message):
+    """A dialect of an account. What is empty is as the Upstream has it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class PathsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    DIALECT_FIELD_NUMBER: _builtins.int
+    BASE_URL_FIELD_NUMBER: _builtins.int
+    PATHS_FIELD_NUMBER: _builtins.int
+    AUTH_HEADER_FIELD_NUMBER: _builtins.int
+    AUTH_SCHEME_FIELD_NUMBER: _builtins.int
+    HEADERS_FIELD_NUMBER: _builtins.int
+    dialect: _builtins.str
+    base_url: _builtins.str
+    """without a trailing slash"""
+    auth_header: _builtins.str
+    auth_scheme: _builtins.str
+    """counts only with `auth_header`"""
+    @_builtins.property
+    def paths(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Operation, or operation and `+stream` → path with {model} and query, in place of the dialect's own."""
+
+    @_builtins.property
+    def headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Header]:
+        """such as anthropic-version; the Upstream's own come after and replace them"""
+
+    def __init__(
+        self,
+        *,
+        dialect: _builtins.str = ...,
+        base_url: _builtins.str = ...,
+        paths: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        auth_header: _builtins.str = ...,
+        auth_scheme: _builtins.str = ...,
+        headers: _abc.Iterable[Global___Header] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth_header", b"auth_header", "auth_scheme", b"auth_scheme", "base_url", b"base_url", "dialect", b"dialect", "headers", b"headers", "paths", b"paths"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Spoken: _TypeAlias = Spoken  # noqa: Y015
 
 @_typing.final
 class Header(_message.Message):

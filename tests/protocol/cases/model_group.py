@@ -17,6 +17,12 @@ GROUP: dict[str, Any] = {
     "spec": {"targets": [target("main")]},
 }
 GLOB = edited(GROUP, "spec.models", ["gpt-*"])
+TUNED = edited(
+    GROUP,
+    "spec.targets[].parameters",
+    {"drop": ["stop"], "rename": [{"from": "/a", "to": "/b"}], "clamp": [{"name": "top_p", "max": "1.0"}]},
+)
+TUNED["spec"]["targets"] = [{**target("main"), "parameters": TUNED["spec"]["targets"][0]["parameters"]}]
 OPEN = edited(GROUP, "spec.access", [{"groups": ["vip"]}])
 
 
@@ -65,6 +71,72 @@ def targets() -> list[Case]:
     ]
 
 
+def parameters() -> list[Case]:
+    path = "spec.targets[].parameters"
+    name, pointer, reserved = "must be a parameter of OpenAI's", "must be a JSON Pointer", "must not point at model"
+    number, decimal = "must be a parameter that is a number", "must be a number in quotes"
+
+    def names(at: str) -> list[Case]:
+        return [
+            case(TUNED, at, "maxLength", "/" + "a" * 255, "/" + "a" * 256, "256"),
+            case(TUNED, at, "rule", "logit_bias", "logit_bais", name),
+            case(TUNED, at, "rule", "/top", "model", name),
+            case(TUNED, at, "rule", "/a~0b/c~1d", "/a~2b", pointer),
+            case(TUNED, at, "rule", "/", "/~", pointer),
+            case(TUNED, at, "rule", "/models", "/model", reserved),
+            case(TUNED, at, "rule", "/a/stream", "/stream/a", reserved),
+        ]
+
+    def renames(count: int) -> list[dict[str, str]]:
+        return [{"from": f"/a{i}", "to": f"/b{i}"} for i in range(count)]
+
+    def clamps(count: int) -> list[dict[str, str]]:
+        return [{"name": f"/a{i}", "min": "0"} for i in range(count)]
+
+    clamp = f"{path}.clamp[]"
+    return [
+        case(TUNED, f"{path}.defaults", "maxProperties", common.numbered(64), common.numbered(65), "64"),
+        case(TUNED, f"{path}.overrides", "maxProperties", common.numbered(64), common.numbered(65), "64"),
+        case(TUNED, f"{path}.drop", "maxItems", ["stop"] * 32, ["stop"] * 33, "32"),
+        *names(f"{path}.drop[]"),
+        case(TUNED, f"{path}.rename", "maxItems", renames(32), renames(33), "32"),
+        required(TUNED, f"{path}.rename[].from"),
+        required(TUNED, f"{path}.rename[].to"),
+        *names(f"{path}.rename[].from"),
+        *names(f"{path}.rename[].to"),
+        case(TUNED, f"{path}.clamp", "maxItems", clamps(32), clamps(33), "32"),
+        case(TUNED, f"{path}.clamp", "unique", clamps(2), [clamps(1)[0]] * 2, "Duplicate value", at="[1]"),
+        required(TUNED, f"{clamp}.name"),
+        case(TUNED, f"{clamp}.name", "maxLength", "/" + "a" * 255, "/" + "a" * 256, "256"),
+        case(TUNED, f"{clamp}.name", "rule", "max_tokens", "stop", number),
+        case(TUNED, f"{clamp}.name", "rule", "/a~1b", "/a~", pointer),
+        case(TUNED, f"{clamp}.name", "rule", "/options/num_ctx", "/stream", reserved),
+        case(TUNED, f"{clamp}.min", "maxLength", "-123456789012.123456789", "-" + "0" * 24, "24"),
+        case(TUNED, f"{clamp}.min", "rule", "-0.5", ".5", decimal),
+        case(TUNED, f"{clamp}.max", "maxLength", "123456789012.123456789", "0" * 25, "24"),
+        case(TUNED, f"{clamp}.max", "rule", "4096", "4e3", decimal),
+        case(TUNED, clamp, "rule", {"name": "top_p", "max": "1"}, {"name": "top_p"}, "give min, max or both"),
+        case(
+            TUNED,
+            clamp,
+            "rule",
+            {"name": "top_p", "min": "0.50", "max": "0.5"},
+            {"name": "top_p", "min": "10", "max": "9"},
+            "min must not be greater",
+            at=".min",
+        ),
+    ]
+
+
+def capabilities() -> list[Case]:
+    path = "spec.targets[].capabilities"
+    return [
+        case(GROUP, f"{path}.{name}", keyword, accepted, refused, str(accepted))
+        for name in ("contextWindow", "maxOutputTokens")
+        for keyword, accepted, refused in (("minimum", 1, 0), ("maximum", 1_000_000_000, 1_000_000_001))
+    ]
+
+
 def cases() -> list[Case]:
     """All of them."""
     entry = {"groups": ["vip"]}
@@ -83,4 +155,7 @@ def cases() -> list[Case]:
         *common.word(OPEN, "spec.access[].groups[]"),
         *common.namespaces(OPEN, "spec.access[].namespaces"),
         *targets(),
+        case(GROUP, "spec.targets[].dialect", "enum", "AnthropicMessages", "anthropic_messages", "supported values"),
+        *parameters(),
+        *capabilities(),
     ]

@@ -4,7 +4,12 @@ from typing import Any
 
 from protocol.cases import common
 from protocol.cases.case import ABSENT, Case, case, edited, required
-from trunkline_protocol.resources.provider_credential import FORBIDDEN_HEADERS, KEYED_PROVIDERS, KEYLESS_PROVIDERS
+from trunkline_protocol.resources.provider_credential import (
+    FORBIDDEN_HEADERS,
+    HOMELESS_PROVIDERS,
+    KEYED_PROVIDERS,
+    KEYLESS_PROVIDERS,
+)
 
 HTTP = "must be an http or https URL"
 USER_INFO = "must not hold user:password"
@@ -22,6 +27,8 @@ OPENAI: dict[str, Any] = {
 }
 COMPATIBLE = edited(OPENAI, "spec", {"provider": "openai-compatible", "endpoint": {"baseURL": "http://vllm:8000/v1"}})
 OPEN = edited(COMPATIBLE, "spec.auth", {"type": "None"})
+AZURE = edited(edited(OPENAI, "spec.provider", "azure-openai"), "spec.endpoint.baseURL", "https://a.openai.azure.com")
+AZURE = edited(AZURE, "spec.azure.apiVersion", "2024-10-21")
 WITH_CA = edited(OPENAI, "spec.endpoint.caSecretRef", {"name": "ca", "key": "ca.crt"})
 WITH_HEADER = edited(OPENAI, "spec.endpoint.headers", [{"name": "x-a", "value": "b"}])
 
@@ -33,6 +40,45 @@ def spec(base: dict[str, Any], accepted: dict[str, Any], refused: dict[str, Any]
         return {name: value for name, value in {**base["spec"], **changes}.items() if value is not ABSENT}
 
     return case(base, "spec", "rule", merged(accepted), merged(refused), says, at=at)
+
+
+def needs(provider: str) -> dict[str, Any]:
+    """What a credential of this provider has to say besides."""
+    return {"endpoint": {"baseURL": "https://a.test/openai/v1"}} if provider in HOMELESS_PROVIDERS else {}
+
+
+def azure() -> list[Case]:
+    path, there = "spec.azure.apiVersion", {"baseURL": "https://a.openai.azure.com"}
+    wrong = "must be a version of Azure's API"
+    version, lacks = {"apiVersion": "2024-10-21"}, "give azure.apiVersion"
+    return [
+        case(AZURE, path, "maxLength", "2024-10-21", "2024-10-21" + "0" * 23, "32"),
+        case(AZURE, path, "rule", "2025-04-01-preview", "2025-04-01-Preview", wrong),
+        case(AZURE, path, "rule", "v1", "2024", wrong),
+        case(AZURE, path, "rule", "preview", "latest?x=1", wrong),
+        case(AZURE, path, "rule", "latest", "", wrong),
+        spec(OPENAI, {}, {"azure": version}, "azure is for `provider: azure-openai` only", ".azure"),
+        spec(OPENAI, {}, {"azure": {}}, "azure is for `provider: azure-openai` only", ".azure"),
+        spec(AZURE, {}, {"azure": ABSENT}, lacks, ".azure"),
+        spec(AZURE, {}, {"azure": {}}, lacks, ".azure"),
+        spec(
+            AZURE,
+            {"endpoint": {"baseURL": "https://a.openai.azure.com/openai/v1/"}, "azure": ABSENT},
+            {"endpoint": {"baseURL": "https://a.openai.azure.com/openai/v1/x"}, "azure": ABSENT},
+            lacks,
+            ".azure",
+        ),
+        *(
+            spec(
+                OPENAI,
+                {"provider": provider, "endpoint": there, **({"azure": version} if provider == "azure-openai" else {})},
+                {"provider": provider, **({"azure": version} if provider == "azure-openai" else {})},
+                "has another address for everybody",
+                ".endpoint",
+            )
+            for provider in HOMELESS_PROVIDERS
+        ),
+    ]
 
 
 def base_urls() -> list[Case]:
@@ -147,8 +193,8 @@ def auth() -> list[Case]:
         *(
             spec(
                 OPENAI,
-                {"provider": provider},
-                {"provider": provider, "keys": ABSENT, "auth": none},
+                {"provider": provider, **needs(provider)},
+                {"provider": provider, **needs(provider), "keys": ABSENT, "auth": none},
                 "this provider does not answer without a key",
                 ".auth",
             )
@@ -186,6 +232,7 @@ def cases() -> list[Case]:
         *common.secret_ref(WITH_CA, "spec.endpoint.caSecretRef"),
         *headers(),
         *auth(),
+        *azure(),
         *keys(),
         case(OPENAI, "spec.directModels", "maxItems", ["a"] * 64, ["a"] * 65, "64"),
         *common.grant_glob(OPENAI, "spec.directModels[]"),

@@ -6,11 +6,16 @@ Whatever judges resources is tried with it: the models themselves, the API serve
 from collections.abc import Iterator
 from typing import Any
 
-from protocol.cases import model_group, provider_credential, virtual_key
+from protocol.cases import model_group, provider_credential, route_policy, virtual_key
 from protocol.cases.case import Case
 from trunkline_protocol.resources import schema
 
-CASES: list[Case] = [*provider_credential.cases(), *model_group.cases(), *virtual_key.cases()]
+CASES: list[Case] = [
+    *provider_credential.cases(),
+    *model_group.cases(),
+    *route_policy.cases(),
+    *virtual_key.cases(),
+]
 
 _BOUNDS = (
     "enum",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from protocol.cases import provider_credential, virtual_key
+from protocol.cases import provider_credential, route_policy, virtual_key
 from protocol.cases.case import edited
 from trunkline_protocol.resources import schema
 
@@ -58,6 +58,24 @@ GROUP: dict[str, Any] = {
                 "model": "gpt-*",
                 "weight": 3,
                 "priority": 1,
+                "dialect": "OpenAIResponses",
+                "parameters": {
+                    "defaults": {"max_tokens": 4096, "/a/b": {"c": [None, 1.5, "d"]}},
+                    "overrides": {"temperature": 0.5},
+                    "drop": ["logit_bias", "/metadata/internal"],
+                    "rename": [{"from": "/a", "to": "/b"}],
+                    "clamp": [{"name": "temperature", "min": "0", "max": "1.0"}],
+                },
+                "capabilities": {
+                    "contextWindow": 200000,
+                    "maxOutputTokens": 64000,
+                    "vision": True,
+                    "audio": False,
+                    "tools": True,
+                    "jsonSchema": True,
+                    "reasoning": True,
+                    "embeddings": False,
+                },
             }
         ],
     },
@@ -77,7 +95,21 @@ KEY_BY_SECRET: dict[str, Any] = edited(
     },
 )
 
-WHOLE = [CREDENTIAL, GROUP, KEY_BY_SECRET, virtual_key.BY_HASH]
+AZURE: dict[str, Any] = edited(provider_credential.AZURE, "metadata.name", "azure")
+SELECTING: dict[str, Any] = edited(route_policy.SELECTING, "metadata.name", "selecting")
+
+POLICY: dict[str, Any] = edited(
+    route_policy.NAMED,
+    "spec",
+    {
+        "targetRefs": [{**route_policy.REF, "sectionName": "main"}],
+        "default": False,
+        "lossy": "Allow",
+        "unsupportedParameters": "Reject",
+    },
+)
+
+WHOLE = [CREDENTIAL, GROUP, POLICY, KEY_BY_SECRET, AZURE, SELECTING, virtual_key.BY_HASH]
 
 AWKWARD: list[Any] = [
     None,
