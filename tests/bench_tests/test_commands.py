@@ -17,7 +17,12 @@ RECORDED = {
     "throughput 1 KB (CPU)": 0.5,
     "streams, flat out": 0.6,
     "streams, event by event (CPU)": 0.6,
+    "translated 1 KB, messages to chat (CPU)": 0.6,
+    "translated streams, event by event, messages to chat (CPU)": 0.6,
 }
+
+
+BASES = ("nginx", "passed on")
 
 
 def measured(share: float) -> Run:
@@ -39,11 +44,13 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         left = list(shares)
 
         def load_run(_bench: object, side: SimpleNamespace, *_: object, **__: object) -> Run:
-            return measured(1 if side.name == "nginx" else left.pop(0) if len(left) > 1 else left[0])
+            return measured(1 if side.name in BASES else left.pop(0) if len(left) > 1 else left[0])
 
         monkeypatch.setattr(scenarios.load, "run", load_run)
         bench = SimpleNamespace(
-            nginx=lambda: SimpleNamespace(name="nginx"), trunkline=lambda tree: SimpleNamespace(name="trunkline")
+            nginx=lambda: SimpleNamespace(name="nginx"),
+            trunkline=lambda tree: SimpleNamespace(name="trunkline"),
+            pairs=lambda tree: [SimpleNamespace(name="passed on"), SimpleNamespace(name="messages to chat")],
         )
         given = argparse.Namespace(tree=None, rounds=1, seconds=1.0)
         return commands.check(bench, given)  # type: ignore[arg-type]  # a double
@@ -63,6 +70,13 @@ def test_the_check_fails_below_085_of_what_is_recorded(check: Any) -> None:
 
 def test_one_bad_measurement_does_not_fail_the_check(check: Any) -> None:
     assert check([0.1, 0.6])["failed"] == []
+
+
+def test_what_is_measured_again_is_what_was_doubtful(check: Any) -> None:
+    # The three loads of nginx's scenarios, then a translated answer that is slow once, and is well again.
+    found = check([0.6, 0.6, 0.6, 0.1, 0.6])
+    assert found["failed"] == []
+    assert found["ratios"]["translated 1 KB, messages to chat (CPU)"] == 0.6
 
 
 def test_a_paced_load_is_compared_by_cpu_time_only() -> None:

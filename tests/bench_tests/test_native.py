@@ -103,6 +103,18 @@ def test_a_stream_of_the_double_is_what_providers_send(double: int) -> None:
     assert events[-1]["choices"] == []
 
 
+def test_the_double_speaks_the_messages_api_too(double: int) -> None:
+    head, body = answer(double, wire.request("k", "m", dialect="anthropic_messages")).split(b"\r\n\r\n")
+    assert f"content-length: {len(body)}".encode() in head
+    assert json.loads(body)["usage"]["output_tokens"] == 175
+    got = answer(double, wire.request("k", "m", dialect="anthropic_messages", stream=True))
+    assert got.endswith(b"\r\n0\r\n\r\n")
+    events = [json.loads(line[6:]) for line in got.splitlines() if line.startswith(b"data: {")]
+    assert [each["type"] for each in events[:3]] == ["message_start", "content_block_start", "content_block_delta"]
+    assert [each["type"] for each in events[-3:]] == ["content_block_stop", "message_delta", "message_stop"]
+    assert len(events) == 23
+
+
 def serve(listener: socket.socket, *, status: bytes = b"200 OK", stall_at: int = -1) -> None:
     """Answer one connection's requests one after the other; before number ``stall_at``, be away for 0.4 s."""
     connection, _ = listener.accept()

@@ -24,5 +24,10 @@ def test_every_load_gets_its_answers_from_every_side(monkeypatch: pytest.MonkeyP
                 assert run.failures == 0
         streams = idle.compare(bench, [ours], streams=20, rate=100, seconds=0.3)
         assert streams[ours.name]["lost"] == 0
+        for pair in bench.pairs():
+            for scenario in scenarios.TRANSLATIONS:
+                run = load.run(bench, pair, scenario.kind, seconds=0.3, connections=4, warm_up=0.1)
+                assert scenario.value(run) > 0
+                assert run.failures == 0
         ours.change()
         assert load.run(bench, ours, wire.WHOLE, seconds=0.2, connections=1).per_second > 0
