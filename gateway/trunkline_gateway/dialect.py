@@ -53,9 +53,11 @@ class Target:
     account: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Asked:
-    """What an upstream's decoder may need to know of the request that it reads the answer to.
+    """What an upstream's decoder may need to know of the request that it reads the answer to. Not to be changed.
+
+    It is not frozen, since there is one for each request: a frozen one takes three times as long to make.
 
     Attributes:
         target: Whom it was written for.

@@ -116,9 +116,7 @@ FLAGS = (
     flags.Flag("trusted-proxy", network, "Network whose X-Forwarded-For is believed.", repeated=True, metavar="CIDR"),
     flags.Flag("drain-delay", some_seconds, "How long new requests are still served after SIGTERM.", 5.0),
     flags.Flag("shutdown-grace", seconds, "How long running answers may take after the drain delay.", 30.0),
-    flags.Flag(
-        "fetch-image-urls", flags.switch, "Fetch images behind URLs for upstreams that take no URLs.", False
-    ),
+    flags.Flag("fetch-image-urls", flags.switch, "Fetch images behind URLs for upstreams that take no URLs.", False),
     flags.Flag("redis-url", flags.text, "Redis that gateways share limits in: redis://, rediss:// or unix://."),
     flags.Flag("node-name", flags.text, "What the operator calls this gateway; default: the host's name."),
     flags.Flag("log-level", flags.one_of(*logs.LEVELS), "Least level to log.", "info"),

@@ -49,6 +49,8 @@ _HOT: Final = {
     for path, match in paths.FIXED.items()
     if match.endpoint == "call"
 }
+_WHOLE_CALLS: Final = (":generateContent", ":embedContent", ":batchEmbedContents")
+"""How paths end that name a model and ask for a whole answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,15 +126,13 @@ class Handler:
     def at_once(self, head: Head, responder: Direct) -> bool:
         """Serve a request by a `Shortcut`, or refuse it, if it is of the kind that one is for; else do nothing."""
         begun = time.monotonic()
-        found = _HOT.get(head.path)
+        found = _HOT.get(head.path) or _hot_of_model(head)
         if found is None or head.method != "POST" or b"content-encoding" in head.first:
             return False
         match, ingress = found
         sent = responder.arrived()
-        if len(sent) > self._max_at_once_bytes:
-            return False
         snapshot = self._table()
-        if not snapshot.version:
+        if len(sent) > self._max_at_once_bytes or not snapshot.version:
             return False
         exchange = _exchange(head)
         exchange.dialect = match.dialect
@@ -140,7 +140,10 @@ class Handler:
             key = authenticate(head, snapshot, wall=self._wall, trusted_proxies=self._policy.trusted_proxies)
             exchange.key = key.name
             exchange.team = key.team
-            request = envelope.parse(sent, match.operation, match.dialect, ingress.read_envelope, at_once=True)
+            if match.model:
+                request = _parse_at_once(sent, match, ingress, head.query)
+            else:
+                request = envelope.parse(sent, match.operation, match.dialect, ingress.read_envelope, at_once=True)
             if request.stream:
                 return False
             resolved = resolve(snapshot, key, request.model)
@@ -284,6 +287,30 @@ class Handler:
             )
         finally:
             _account(outcome, exchange)
+
+
+def _hot_of_model(head: Head) -> tuple[paths.Match, Ingress] | None:
+    """What `_HOT` has, for a path that names the model."""
+    if not head.path.endswith(_WHOLE_CALLS):
+        return None
+    found = paths.match(head.path)
+    if found is None or found.endpoint != "call" or found.stream is not False or found.prefix:
+        return None
+    return found, caller.ingress_of(found, head.query)
+
+
+def _parse_at_once(body: bytes, found: paths.Match, ingress: Ingress, query: bytes) -> envelope.Request:
+    envelope.check_model(found.model)
+    return envelope.parse(
+        body,
+        found.operation,
+        found.dialect,
+        ingress.read_envelope,
+        at_once=True,
+        model=found.model,
+        stream=found.stream,
+        query=query,
+    )
 
 
 async def _parsed(body: bytes, found: paths.Match, ingress: Ingress, query: bytes) -> envelope.Request:

@@ -235,10 +235,29 @@ def test_the_rest_of_what_a_client_can(ran: Any, name: str, case: str, route: st
             assert read.get("usage", twice) == twice
 
 
+ERRORS = {
+    ("openai_sdk", "chat-errors"): ("AuthenticationError", "NotFoundError"),
+    ("openai_sdk", "responses-errors"): ("AuthenticationError", "NotFoundError"),
+    ("anthropic_sdk", "errors"): ("AuthenticationError", "NotFoundError"),
+    ("google_sdk", "errors"): ("ClientError", "ClientError"),
+}
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("end", ["", "-stream"])
+@pytest.mark.parametrize(("name", "case"), ERRORS)
+def test_a_refusal_is_the_exception_that_the_client_knows(ran: Any, name: str, case: str, end: str, route: str) -> None:
+    read = ran(name).results[f"{route}/{case}{end}"]
+    unauthenticated, missing = ERRORS[name, case]
+    assert [each[:2] for each in read.values()] == [[unauthenticated, 401], [missing, 404], [missing, 404]]
+    assert "no-such-model" in read["model"][2]
+    assert "no model missing-upstream" in read["upstream"][2]
+
+
 @pytest.mark.parametrize("route", [DIRECT, *ROUTES])
 @pytest.mark.parametrize("name", CLIENTS)
 def test_no_strict_provider_would_refuse_what_it_gets(ran: Any, name: str, route: str) -> None:
-    assert ran(name).refused[route] == []
+    assert [each for each in ran(name).refused[route] if "missing-upstream" not in each] == []
 
 
 # What passes through as it came, null and all, is not ours.

@@ -26,6 +26,8 @@ UPSTREAM_KEY = "sk-upstream-0123456789abcdef"
 CHAT_MODELS = ("gpt-5", "claude-sonnet-4-5", "gemini-2.5-pro")
 EMBEDDING_MODELS = ("text-embedding-3-small", "gemini-embedding-001", "text-embedding-004")
 # What recorded clients name beside them.
+# A name that leads to a model that the upstream has not.
+MISSING_MODEL = "missing-model"
 _OTHERS = ("gpt-4o", "gemini-1.5-pro", "mistral-small", "my-gpt-5")
 
 
@@ -89,6 +91,7 @@ def manifests(route: Route, url: str) -> list[dict[str, Any]]:
         made("VirtualKey", "client", {"secretRef": {"name": "client", "key": "key"}, "models": ["*"]}),
         group("chat", (*CHAT_MODELS, *_OTHERS), route.model, dialect=route.dialect),
     ]
+    written.append(group("missing", (MISSING_MODEL,), "missing-upstream", dialect=route.dialect))
     if route.embedding_model:
         written.append(group("embeddings", EMBEDDING_MODELS, route.embedding_model))
     return written

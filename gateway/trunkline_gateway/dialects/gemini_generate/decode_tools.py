@@ -76,6 +76,8 @@ def choice(body: Message, unsaid: dict[str, None]) -> exchange.ToolChoice | None
         case "ANY":
             return exchange.ToolChoice(mode="named" if len(names) == 1 else "required", names=names)
         case "AUTO" | "VALIDATED" | "MODE_UNSPECIFIED":
+            if mode == "VALIDATED" and not names:  # what it calls shall fit the schema: nobody else has that
+                unsaid["toolConfig.functionCallingConfig.mode"] = None
             # Allowed names are said to count in the other modes only.
             return exchange.ToolChoice(mode="auto", names=names if mode == "VALIDATED" else ())
         case _:

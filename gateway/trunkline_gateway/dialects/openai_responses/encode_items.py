@@ -87,15 +87,15 @@ class _Items:
         self._message(turn.role, content)
 
     def _message(self, role: str, content: Sequence[Wire | msgspec.Raw]) -> None:
-        if not content:
-            return
+        if role == "assistant" and all(_is_plain(each) for each in content):
+            for each in content:
+                self._one_message(role, [each])
+        elif content:
+            self._one_message(role, content)
+
+    def _one_message(self, role: str, content: Sequence[Wire | msgspec.Raw]) -> None:
         only = content[0]
-        if (
-            len(content) == 1
-            and not isinstance(only, msgspec.Raw)
-            and only["type"] in ("input_text", "output_text")
-            and not only.get("annotations")
-        ):
+        if len(content) == 1 and not isinstance(only, msgspec.Raw) and _is_plain(only):
             # What every upstream reads, and the only form of an assistant's message that needs no id.
             self.items.append({"type": "message", "role": role, "content": only["text"]})
             return
@@ -275,6 +275,15 @@ class _Items:
         if len(content) == 1 and content[0]["type"] == "input_text":
             return content[0]["text"]
         return content or ""
+
+
+def _is_plain(piece: Wire | msgspec.Raw) -> bool:
+    """Text and nothing else."""
+    return (
+        not isinstance(piece, msgspec.Raw)
+        and piece["type"] in ("input_text", "output_text")
+        and not piece.get("annotations")
+    )
 
 
 def _sourced(source: Source, url: str, file_id: str, media_type: str, inline: str) -> Mapping[str, object]:

@@ -167,6 +167,8 @@ def _reasoning(asked: ReasoningEffort, max_tokens: int | None, lost: Lost) -> Ma
     word: Effort | None = effort.effort_of(asked, max_tokens)
     if word is not None:
         wire["effort"] = word
+    # That it shall think, and as much as it sees fit.
+    lost.add_if(word is None and (asked.adaptive or asked.budget_tokens is not None), "reasoning_effort")
     lost.add_if(asked.effort is None and (asked.budget_tokens or 0) > 0, "reasoning_budget")
     if asked.summary in _SUMMARIES:
         wire["summary"] = asked.summary

@@ -66,6 +66,15 @@ def count(route: Route) -> dict[str, Any]:
     return {"count": sdk(route).messages.count_tokens(model=MODEL, **asked).input_tokens}
 
 
+def errors(route: Route, *, stream: bool) -> dict[str, Any]:
+    def ask(key: str, model: str) -> Any:
+        return sdk(Route(route.url, key)).messages.create(
+            model=model, max_tokens=10, messages=[{"role": "user", "content": "Hi"}], stream=stream
+        )
+
+    return turns.refused(ask, route.key)
+
+
 def models(route: Route) -> dict[str, Any]:
     return {"models": [model.id for model in sdk(route).models.list()]}
 
@@ -79,5 +88,7 @@ turns.run(
         "runner-stream": lambda route: runner(route, stream=True),
         "count": count,
         "models": models,
+        "errors": lambda route: errors(route, stream=False),
+        "errors-stream": lambda route: errors(route, stream=True),
     }
 )

@@ -79,6 +79,16 @@ def embed(route: Route) -> dict[str, Any]:
     return {"vectors": [(each.values or [])[:2] for each in made.embeddings or []]}
 
 
+def errors(route: Route, *, stream: bool) -> dict[str, Any]:
+    def ask(key: str, model: str) -> Any:
+        client = sdk(Route(route.url, key))
+        if stream:
+            return list(client.models.generate_content_stream(model=model, contents="Hi"))
+        return client.models.generate_content(model=model, contents="Hi")
+
+    return turns.refused(ask, route.key)
+
+
 def models(route: Route) -> dict[str, Any]:
     client = sdk(route)
     return {"models": [model.name for model in client.models.list()]}
@@ -93,5 +103,7 @@ turns.run(
         "count": count,
         "embeddings": embed,
         "models": models,
+        "errors": lambda route: errors(route, stream=False),
+        "errors-stream": lambda route: errors(route, stream=True),
     }
 )

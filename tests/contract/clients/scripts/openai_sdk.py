@@ -112,6 +112,16 @@ def embeddings(route: Route) -> dict[str, Any]:
     return {"vectors": [row.embedding[:2] for row in made.data]}
 
 
+def errors(route: Route, *, responses: bool, stream: bool) -> dict[str, Any]:
+    def ask(key: str, model: str) -> Any:
+        client = sdk(Route(route.url, key))
+        if responses:
+            return client.responses.create(model=model, input="Hi", stream=stream)
+        return client.chat.completions.create(model=model, messages=[{"role": "user", "content": "Hi"}], stream=stream)
+
+    return turns.refused(ask, route.key)
+
+
 def models(route: Route) -> dict[str, Any]:
     return {"models": [model.id for model in sdk(route).models.list()]}
 
@@ -126,5 +136,9 @@ turns.run(
         "responses-moved": lambda route: responses(route, stream=True),
         "embeddings": embeddings,
         "models": models,
+        "chat-errors": lambda route: errors(route, responses=False, stream=False),
+        "chat-errors-stream": lambda route: errors(route, responses=False, stream=True),
+        "responses-errors": lambda route: errors(route, responses=True, stream=False),
+        "responses-errors-stream": lambda route: errors(route, responses=True, stream=True),
     }
 )

@@ -47,6 +47,23 @@ def usage(input_tokens: int, cached_tokens: int, output_tokens: int) -> list[int
     return [input_tokens, cached_tokens, output_tokens]
 
 
+def refused(ask: Callable[[str, str], Any], key: str) -> dict[str, list[Any]]:
+    """What a client makes of refusals: of a key, of a model by the gateway, of a model by the upstream.
+
+    ``ask``: sends a small request with a key and a model.
+    """
+    found = {}
+    asked = {"key": ("sk-wrong", "gpt-5"), "model": (key, "no-such-model"), "upstream": (key, "missing-model")}
+    for name, (with_key, model) in asked.items():
+        try:
+            ask(with_key, model)
+            found[name] = ["nothing", 200, ""]
+        except Exception as error:  # noqa: BLE001  of any client; the test judges
+            status = getattr(error, "status_code", None) or getattr(error, "code", None)
+            found[name] = [type(error).__name__, status, str(error)]
+    return found
+
+
 def run(cases: Mapping[str, Callable[[Route], Any]]) -> None:
     """Run every case on every route, and print what came of it."""
     results: dict[str, Any] = {}

@@ -360,7 +360,7 @@ def _with(**parameters: object) -> tuple[dict[str, object], tuple[str, ...]]:
             {"reasoning": {"effort": "medium"}},
             ("reasoning_budget",),
         ),
-        ({"reasoning_effort": exchange.ReasoningEffort(adaptive=True)}, {}, ()),
+        ({"reasoning_effort": exchange.ReasoningEffort(adaptive=True)}, {}, ("reasoning_effort",)),
         ({"service_tier": "flex"}, {"service_tier": "flex"}, ()),
         ({"service_tier": "standard_only"}, {}, ("service_tier",)),
         (
