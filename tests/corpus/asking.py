@@ -13,7 +13,7 @@ EXCUSES: Final[Mapping[str, tuple[str, ...]]] = {
     "turns": ("system_position", "assistant_prefill"),
     "tools": ("tools", "tools.custom", "tools.namespace"),
     "thinking": ("reasoning_effort", "reasoning_budget", "reasoning_summary"),
-    "tool_choice": ("tool_choice.allowed_tools",),
+    "tool_choice": ("tool_choice.allowed_tools", "toolConfig.functionCallingConfig.mode"),
     "user": ("safety_identifier",),
 }
 """A part of the sheet → names beside its own that say it is lost, or partly."""

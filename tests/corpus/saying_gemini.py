@@ -42,6 +42,8 @@ def say_gemini_generate(body: Mapping[str, object]) -> Sheet:
         names = calling.get("allowedFunctionNames")
         mode = {"AUTO": "auto", "ANY": "required", "NONE": "none"}.get(as_str(calling["mode"]).upper(), calling["mode"])
         one = isinstance(names, list) and len(names) == 1
+        if mode == "VALIDATED" and names:
+            mode = "auto"  # the mode in which names can be given to it
         sheet["tool_choice"] = names[0] if mode == "required" and one else mode
         if isinstance(names, list) and not one:
             sheet["allowed"] = sorted(names)

@@ -178,6 +178,13 @@ def test_what_is_lost_is_named() -> None:
     assert sorted(outcome.lost) == ["logit_bias", "seed"]
 
 
+def test_what_may_be_lost_without_a_word_is_only_counted() -> None:
+    call = fakes.call_in("openai_chat", LOSSY, claude(), policy=Policy(lossy="Allow"))
+    outcome, responder, _ = fakes.run(serve(call, Answer.json(MESSAGE)))
+    assert (responder.status, sorted(outcome.lost)) == (200, ["logit_bias", "seed"])
+    assert "x-trunkline-lossy" not in responder.headers
+
+
 @pytest.mark.parametrize(
     "policy", [Policy(lossy="Reject"), Policy(unsupported_parameters="Reject"), Policy("Allow", "Reject")]
 )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
 from trunkline_gateway import errors
-from trunkline_gateway.http import Head, Responder
+from trunkline_gateway.http import Head, Responder, encode
 from trunkline_gateway.routing import attempts, whole
 from trunkline_gateway.routing.one_attempt import attempts_header, content_type_of, lossy_header
 from trunkline_gateway.routing.plan import Plan
@@ -177,7 +177,7 @@ class Shortcut:
             content_type_of(answer) if self.prepared.native else _JSON,
         )
         if came.lost:
-            own += b"%b: %b\r\n" % lossy_header(came.lost)
+            own += encode(lossy_header(came.lost, self.call, candidate))
         responder.send_encoded(200, candidate.target.answered.encoded, own, came.body)
         exchange.status = 200
         exchange.lost = came.lost

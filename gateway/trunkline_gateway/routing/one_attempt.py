@@ -449,7 +449,7 @@ class OneAttempt:
         own: Headers = (attempts_header(self._number),)
         if content_type:
             own = (*own, (b"content-type", content_type))
-        return (*own, lossy_header(self._lost)) if self._lost else own
+        return (*own, *lossy_header(self._lost, self._serving.call, self._candidate)) if self._lost else own
 
 
 class _Pump:
@@ -495,9 +495,11 @@ def content_type_of(response: Response) -> bytes:
     return _JSON
 
 
-def lossy_header(lost: tuple[str, ...]) -> tuple[bytes, bytes]:
-    """What was lost, by name."""
-    return (b"x-trunkline-lossy", losses.header(lost).encode("ascii"))
+def lossy_header(lost: tuple[str, ...], call: Call, candidate: Candidate) -> Headers:
+    """What was lost, by name; nothing where the policy allows it without a word."""
+    if upstream_request.policy_of(call, candidate).lossy == "Allow":
+        return ()
+    return ((b"x-trunkline-lossy", losses.header(lost).encode("ascii")),)
 
 
 def _is_event_stream(response: Response, wanted: bytes) -> bool:

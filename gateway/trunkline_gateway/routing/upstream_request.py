@@ -101,8 +101,7 @@ def is_native(call: Call, candidate: Candidate) -> bool:
         and candidate.passes_bytes
         and not _is_stamped(request.body)
         and (
-            call.ingress.is_passable is None
-            or call.ingress.is_passable(request.fields, request.query, request.stream)
+            call.ingress.is_passable is None or call.ingress.is_passable(request.fields, request.query, request.stream)
         )
     )
 
@@ -145,8 +144,13 @@ def prepare(call: Call, candidate: Candidate, neutral: Neutral | None = None) ->
         _passed_on(call, candidate) if native else _translated(call, candidate, neutral or Neutral(call), inlined)
     )
     if prepared.lost:
-        _check(prepared.lost, candidate.target.policy or call.resolved.policy)
+        _check(prepared.lost, policy_of(call, candidate))
     return prepared
+
+
+def policy_of(call: Call, candidate: Candidate) -> Policy:
+    """The policy of a target: its own, else the group's."""
+    return candidate.target.policy or call.resolved.policy
 
 
 def missing_pictures(call: Call, candidate: Candidate, neutral: Neutral) -> Sequence[str]:

@@ -81,9 +81,9 @@ def to_wire(usage: Usage) -> dict[str, object]:
         total = usage.prompt + usage.completion
     if total is not None:
         wire["totalTokenCount"] = total
-    if usage.audio_prompt is not None:
+    if usage.audio_prompt:
         wire["promptTokensDetails"] = [{"modality": "AUDIO", "tokenCount": usage.audio_prompt}]
-    if usage.audio_completion is not None:
+    if usage.audio_completion:
         wire["candidatesTokensDetails"] = [{"modality": "AUDIO", "tokenCount": usage.audio_completion}]
     return wire
 
