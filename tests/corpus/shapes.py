@@ -6,6 +6,7 @@ Bedrock has no SDK here that types its requests; its shapes are those of AWS's o
 import functools
 import gzip
 import json
+import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -48,23 +49,36 @@ def _walk(value: object) -> None:
                 _walk(each)
 
 
+def _unknown(kind: object, body: Mapping[str, object]) -> list[str]:
+    """Top-level names that the SDK does not have; its types alone would let them pass."""
+    known = {name for each in typing.get_args(kind) for name in each.__annotations__}
+    return [f"{name}: not of the reference" for name in sorted(body.keys() - known)]
+
+
 def _openai_chat(body: Mapping[str, object]) -> list[str]:
-    return _fits(CompletionCreateParams, body)
+    return _unknown(CompletionCreateParams, body) + _fits(CompletionCreateParams, body)
 
 
 def _openai_responses(body: Mapping[str, object]) -> list[str]:
     items = body.get("input")
+    unknown = _unknown(ResponseCreateParams, body)
     if not isinstance(items, list):
-        return _fits(ResponseCreateParams, body)
-    found = _fits(ResponseCreateParams, {**body, "input": []})
+        return unknown + _fits(ResponseCreateParams, body)
+    found = unknown + _fits(ResponseCreateParams, {**body, "input": []})
     for number, item in enumerate(items):  # one by one: of the union's forty kinds only its own is of interest
         if _fits(ResponseInputItemParam, item):
             found.append(f"input[{number}] is no item: {json.dumps(item)[:300]}")
     return found
 
 
+_OLDER_MODELS_ONLY: Final = frozenset({"temperature", "top_k", "top_p"})
+"""The SDK has dropped them; the reference says for which models they count."""
+
+
 def _anthropic_messages(body: Mapping[str, object]) -> list[str]:
-    return _fits(MessageCreateParams, body) and _fits(BetaMessageCreateParams, body)
+    body = {name: value for name, value in body.items() if name not in _OLDER_MODELS_ONLY}
+    unknown = _unknown(BetaMessageCreateParams, body)
+    return unknown + (_fits(MessageCreateParams, body) and _fits(BetaMessageCreateParams, body))
 
 
 _GEMINI_TOP: Final = {

@@ -55,9 +55,16 @@ def _fails_within(recording: recordings.Recording) -> None:
     assert assembler.failed.message
 
 
+_NOT_THE_DIALECT = {"571f15cb9dab8e63": "events of an API that OpenAI does not have"}
+
+
 def _is_cut_short(recording: recordings.Recording) -> None:
     frames = recording.frames()
     assert frames is not None
+    if recording.row.id in _NOT_THE_DIALECT:
+        with pytest.raises(errors.UpstreamProtocolError):
+            answers.decode_stream(recording.dialect, frames)
+        return
     events = answers.decode_stream(recording.dialect, frames)
     assert not any(isinstance(event, exchange.End | exchange.Failed) for event in events)
 
@@ -102,7 +109,7 @@ def test_a_stream_is_the_same_however_it_is_cut(row: Row) -> None:
         return
     if recording.dialect == "bedrock_converse":
         return  # framed by AWS
-    raw = recording.raw_stream()[:20_000]
+    raw = recording.raw_stream()[:8_000]
     whole = _events_of_slices(recording.dialect, [raw])
     for size in (1, 7, 4093):
         slices = [raw[at : at + size] for at in range(0, len(raw), size)]

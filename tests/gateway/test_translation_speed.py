@@ -55,7 +55,7 @@ def spent(work: Callable[[], object]) -> float:
 # ---- requests --------------------------------------------------------------------------------------------------------
 
 
-def chat(*turns: Turn, tools: tuple[Tool, ...] = ()) -> exchange.ChatRequest:
+def chat(*turns: Turn, tools: tuple[Tool | exchange.HostedTool, ...] = ()) -> exchange.ChatRequest:
     return exchange.ChatRequest(model="m", turns=turns, tools=tools, parameters=exchange.Parameters(max_tokens=100))
 
 
@@ -156,13 +156,14 @@ def call_events(length: int) -> Iterator[exchange.Event]:
 
 def text_events(length: int) -> Iterator[exchange.Event]:
     yield exchange.Start(id="a", model="m", created=1)
-    for index, (part, delta) in enumerate(
-        ((exchange.Reasoning(), exchange.ReasoningDelta), (Text(text=""), exchange.TextDelta))
-    ):
-        yield exchange.PartStart(index, part)
-        for _ in range(length // 2):
-            yield delta(index, "x")
-        yield exchange.PartEnd(index)
+    yield exchange.PartStart(0, exchange.Reasoning())
+    for _ in range(length // 2):
+        yield exchange.ReasoningDelta(0, "x")
+    yield exchange.PartEnd(0)
+    yield exchange.PartStart(1, Text(text=""))
+    for _ in range(length // 2):
+        yield exchange.TextDelta(1, "x")
+    yield exchange.PartEnd(1)
     yield exchange.UsageReport(exchange.Usage(prompt=1, completion=length))
     yield exchange.Finish(reason="stop")
     yield exchange.End()

@@ -46,6 +46,8 @@ def read(body: bytes, prepared: Prepared, candidate: Candidate, ingress: Ingress
         status = openai_response.read(body).error_status if candidate.dialect in OPENAI else 0
         if status == 0:
             status = candidate.side.read_error(200, body).status
+            if not 400 <= status <= 599:  # never an error that looks like success
+                status = 502
         if status is not None:
             return Whole(body, status)
     if prepared.asked is None:

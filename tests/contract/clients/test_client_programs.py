@@ -139,7 +139,7 @@ PROGRAMS: Mapping[str, Callable[[Place], Command]] = {
 
 
 @pytest.fixture(scope="module")
-def modules(clients_wanted: None) -> Path:
+def modules() -> Path:
     return install.locate(install.NODE_SET) / "node_modules"
 
 

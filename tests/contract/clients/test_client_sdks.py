@@ -112,7 +112,7 @@ def direct() -> Iterator[Providers]:
 
 
 @pytest.fixture(scope="module")
-def ran(clients_wanted: None, fronts: Mapping[str, Front], direct: Providers) -> Any:
+def ran(fronts: Mapping[str, Front], direct: Providers) -> Any:
     """Run a client's script, once."""
 
     @functools.cache

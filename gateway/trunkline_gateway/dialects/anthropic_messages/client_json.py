@@ -19,6 +19,7 @@ _boolean: Final = msgspec.json.Decoder(bool)
 
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _NOTHING: Final = frozenset({b"null", b"false"})
+_NULL_BYTES: Final = len(b"null")
 
 
 def wrong(path: str, problem: str) -> InvalidRequestError:
@@ -85,9 +86,11 @@ class Members:
 
     def raw(self, name: str) -> msgspec.Raw | None:
         """A member as its bytes."""
-        self._asked.add(name)
         raw = self._members.get(name)
-        return None if raw is None or bytes(raw) == b"null" else raw
+        if raw is None:
+            return None
+        self._asked.add(name)
+        return None if len(raw) == _NULL_BYTES and bytes(raw) == b"null" else raw
 
     def need(self, name: str) -> msgspec.Raw:
         """A member that must be there. Raises InvalidRequestError."""
@@ -143,6 +146,8 @@ class Members:
 
     def items(self, name: str) -> list[msgspec.Raw] | None:
         """An array. Raises InvalidRequestError."""
+        if name not in self._members:  # most are not there
+            return None
         raw = self.raw(name)
         return None if raw is None else array(raw, self.at(name))
 
@@ -155,9 +160,11 @@ class Members:
 
     def object(self, name: str) -> "Members | None":
         """An object. Raises InvalidRequestError."""
+        if name not in self._members:
+            return None
         raw = self.raw(name)
         return None if raw is None else Members.of(raw, self.at(name))
 
     def unread(self) -> Iterable[str]:
         """Names of members that nobody asked for and that say something."""
-        return (name for name, raw in self._members.items() if name not in self._asked and bytes(raw) not in _NOTHING)
+        return [name for name, raw in self._members.items() if name not in self._asked and bytes(raw) not in _NOTHING]

@@ -6,11 +6,13 @@ https://docs.anthropic.com/en/api/messages, https://docs.anthropic.com/en/api/me
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
+import msgspec
+
 from trunkline_gateway.dialect import Envelope, Fields
 from trunkline_gateway.dialects.anthropic_messages import decode_tools, thinking
 from trunkline_gateway.dialects.anthropic_messages.client_json import Members, wrong
 from trunkline_gateway.dialects.anthropic_messages.decode_content import Content, Unsaid
-from trunkline_gateway.exchange import ChatRequest, JsonSchema, Parameters, Turn
+from trunkline_gateway.exchange import ChatRequest, JsonSchema, Parameters, Text, Turn
 
 MAX_STOPS: Final = 16
 """As many as the exchange holds."""
@@ -69,6 +71,24 @@ def _decode(body: Members, model: str, stream: bool) -> ChatRequest:
     )
 
 
+class WirePlain(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A message of one text. Decoding any other one fails."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+_plain: Final = msgspec.json.Decoder(WirePlain)
+
+
+def _only_text(raw: msgspec.Raw) -> Turn | None:
+    try:
+        message = _plain.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return Turn(role=message.role, parts=(Text(text=message.content),))
+
+
 def _messages(body: Members, content: Content, unsaid: Unsaid) -> list[Turn]:
     body.need("messages")
     items = body.items("messages") or []
@@ -76,6 +96,10 @@ def _messages(body: Members, content: Content, unsaid: Unsaid) -> list[Turn]:
         raise wrong("messages", "at least one message is required")
     turns: list[Turn] = []
     for number, raw in enumerate(items):
+        plain = _only_text(raw)
+        if plain is not None:
+            turns.append(plain)
+            continue
         message = Members.of(raw, f"messages[{number}]")
         role = _ROLES.get(message.need_text("role"))
         if role is None:

@@ -4,6 +4,7 @@ https://docs.anthropic.com/en/api/messages, https://docs.anthropic.com/en/api/me
 """
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -50,6 +51,10 @@ _UNKNOWN: Final[tuple[tuple[str, tuple[object, ...]], ...]] = (
     ("audio", ()),
     ("prediction", ()),
 )
+
+
+_unknown_of: Final = attrgetter(*(name for name, _ in _UNKNOWN))
+_NONE_UNKNOWN: Final = (None,) * len(_UNKNOWN)
 
 
 def encode(request: Request, target: Target) -> Encoded:
@@ -210,8 +215,12 @@ class _Writer:
                 body["service_tier"] = tier
         if request.stream:
             body["stream"] = True
-        for name, harmless in _UNKNOWN:
-            value = getattr(asked, name)
+        unknown = _unknown_of(asked)
+        if unknown != _NONE_UNKNOWN:
+            self._note_unknown(unknown)
+
+    def _note_unknown(self, values: tuple[object, ...]) -> None:
+        for (name, harmless), value in zip(_UNKNOWN, values, strict=True):
             if value is not None and value not in harmless:
                 self._lost[name] = None
 

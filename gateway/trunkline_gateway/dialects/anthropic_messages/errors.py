@@ -59,7 +59,7 @@ def read(status: int, body: bytes) -> UpstreamError:
     )
     word = upstream_json.text(error.get("type")) or upstream_json.text(error.get("status")) or ""
     return UpstreamError(
-        status=status,
+        status=status if status >= 400 else status_of(word),
         message=message,
         type="" if word == "error" else word,
         code=upstream_json.text(error.get("code")) or "",

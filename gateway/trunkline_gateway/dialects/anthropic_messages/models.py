@@ -5,6 +5,7 @@ https://docs.anthropic.com/en/docs/build-with-claude/adaptive-thinking
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from trunkline_gateway.dialect import Target
@@ -44,6 +45,7 @@ def takes_one_of_temperature_and_top_p(target: Target) -> bool:
     return _version(target.model) >= (4, 1)
 
 
+@lru_cache(maxsize=256)
 def _version(model: str) -> tuple[int, int]:
     found = _VERSION.search(model)
     return (int(found[1]), int(found[2] or 0)) if found else (0, 0)

@@ -5,8 +5,9 @@ https://docs.anthropic.com/en/docs/build-with-claude/effort
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
+
+import msgspec
 
 from trunkline_gateway.dialect import Target
 from trunkline_gateway.dialects.anthropic_messages import client_json, models
@@ -69,8 +70,7 @@ def read(
             return None if how_hard is None else ReasoningEffort(effort=how_hard)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Said(msgspec.Struct, frozen=True, kw_only=True):
     """What a request says of thinking.
 
     Attributes:

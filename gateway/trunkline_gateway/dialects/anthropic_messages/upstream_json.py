@@ -26,7 +26,7 @@ _ESCAPE: Final = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
 )
-_MAX_COUNT: Final = 1 << 53
+MAX_COUNT: Final = 1 << 53
 
 
 def repaired(data: bytes) -> bytes:
@@ -73,7 +73,7 @@ def text(data: bytes | msgspec.Raw | None) -> str | None:
 def count(data: bytes | msgspec.Raw | None) -> int | None:
     """A whole number that is not negative."""
     value = None if data is None else read(_integer, data)
-    return value if value is not None and 0 <= value < _MAX_COUNT else None
+    return value if value is not None and 0 <= value < MAX_COUNT else None
 
 
 def clean(raw: msgspec.Raw) -> msgspec.Raw:

@@ -5,11 +5,59 @@ https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching#tracking-cac
 """
 
 from collections.abc import Mapping
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
 from trunkline_gateway.dialects.anthropic_messages import upstream_json
 from trunkline_gateway.exchange import Usage
+
+_Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=upstream_json.MAX_COUNT)] | None
+
+
+class WireCacheCreation(msgspec.Struct, gc=False):
+    """What was written to a cache, by how long it stays there."""
+
+    ephemeral_1h_input_tokens: _Count = None
+
+
+class WireOutputDetails(msgspec.Struct, gc=False):
+    """What part of the output was for."""
+
+    thinking_tokens: _Count = None
+
+
+class WireUsage(msgspec.Struct, gc=False):
+    """A ``usage`` member as it usually is; where decoding it fails, `Counts` takes what is usable."""
+
+    input_tokens: _Count = None
+    cache_creation_input_tokens: _Count = None
+    cache_read_input_tokens: _Count = None
+    cache_creation: WireCacheCreation | None = None
+    output_tokens: _Count = None
+    output_tokens_details: WireOutputDetails | None = None
+    service_tier: str | None = None
+
+
+def of_wire(wire: WireUsage | None) -> Usage | None:
+    """The counts of a decoded ``usage``; None where it has none."""
+    if wire is None:
+        return None
+    prompt, cached, write = wire.input_tokens, wire.cache_read_input_tokens, wire.cache_creation_input_tokens
+    if prompt is not None:
+        prompt += (cached or 0) + (write or 0)
+    found = Usage(
+        prompt=prompt,
+        completion=wire.output_tokens,
+        cached=cached,
+        cache_write=write,
+        cache_write_1h=None if wire.cache_creation is None else wire.cache_creation.ephemeral_1h_input_tokens,
+        reasoning=None if wire.output_tokens_details is None else wire.output_tokens_details.thinking_tokens,
+    )
+    return None if found == _NOTHING else found
+
+
+_NOTHING: Final = Usage()
 
 
 class Counts:
@@ -57,7 +105,7 @@ class Counts:
             cache_write_1h=self._write_1h,
             reasoning=self._thinking,
         )
-        return None if found == Usage() else found
+        return None if found == _NOTHING else found
 
 
 def read(usage: msgspec.Raw | None) -> Usage | None:

@@ -51,6 +51,9 @@ def read(status: int, body: bytes) -> UpstreamError:
     if isinstance(value, list) and value:
         value = value[0]
     error = value.get("error") if isinstance(value, Mapping) else None
+    if status < 400:
+        meant = error.get("code") if isinstance(error, Mapping) else None
+        status = meant if isinstance(meant, int) and 400 <= meant <= 599 else 500
     if not isinstance(error, Mapping):
         said = error if isinstance(error, str) else body.decode("utf-8", "replace").strip()
         return UpstreamError(status=status, message=said or f"The upstream answered with status {status}.")

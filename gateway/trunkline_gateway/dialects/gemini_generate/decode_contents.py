@@ -5,7 +5,7 @@ https://ai.google.dev/api/caching#Content
 
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -19,6 +19,31 @@ _NOTHING: Final = exchange.Text(text="")
 _PLAIN: Final = ("output", "result")
 _DETAILS: Final = {"MEDIA_RESOLUTION_LOW": "low", "MEDIA_RESOLUTION_HIGH": "high"}
 _STEPS: Final = ("executableCode", "codeExecutionResult", "toolCall", "toolResponse")
+
+
+class WireText(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A part that is text and nothing else."""
+
+    text: str
+
+
+class WireContent(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A Content of nothing but text, as most are. Decoding any other one fails."""
+
+    role: Literal["user", "model"]
+    parts: list[WireText]
+
+
+_plain: Final = msgspec.json.Decoder(WireContent)
+
+
+def _only_text(element: msgspec.Raw) -> tuple[str, tuple[exchange.Part, ...]] | None:
+    """Whose it is, and its parts; None: there is more to it."""
+    try:
+        content = _plain.decode(element)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return _ROLES[content.role], tuple([exchange.Text(text=part.text) for part in content.parts if part.text])
 
 
 class Turns:
@@ -86,6 +111,9 @@ class Turns:
         return made
 
     def _content(self, element: msgspec.Raw, path: str) -> tuple[str, tuple[exchange.Part, ...]]:
+        plain = _only_text(element)
+        if plain is not None:
+            return plain
         content = Message.of(element, path)
         role = _ROLES.get((content.text("role") or "").lower())
         if role is None:

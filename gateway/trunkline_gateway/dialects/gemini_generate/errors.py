@@ -99,6 +99,8 @@ def read(status: int, body: bytes) -> UpstreamError:
     """What an error body says, whatever it is."""
     value = wire.value_of(body)
     error = _error_in(value)
+    if status < 400:
+        status = _status_of(error or {})
     if error is None:
         text = _plain(value) or body.decode("utf-8", "replace").strip()
         return UpstreamError(status=status, message=text or f"The upstream answered with status {status}.")
@@ -118,12 +120,16 @@ def read(status: int, body: bytes) -> UpstreamError:
 def failed(error: msgspec.Raw) -> exchange.Failed:
     """An ``error`` that stands in a stream, or in an answer with status 200."""
     body = b'{"error":' + bytes(error) + b"}"
-    found = _error_in(wire.value_of(body)) or {}
-    status = found.get("code")
-    if isinstance(status, bool) or not isinstance(status, int) or not 400 <= status <= 599:
-        status = STATUSES.get(_text(found.get("status")) or "", 500)
-    said = read(status, body)
+    said = read(200, body)
     return exchange.Failed(status=said.status, message=said.message, type=said.type, code=said.code, param=said.param)
+
+
+def _status_of(error: Mapping[str, object]) -> int:
+    """The status that an ``error`` stands for where HTTP said 200; 500 where nobody knows it."""
+    status = error.get("code")
+    if isinstance(status, bool) or not isinstance(status, int) or not 400 <= status <= 599:
+        return STATUSES.get(_text(error.get("status")) or "", 500)
+    return status
 
 
 def _error_in(value: object, depth: int = 0) -> Mapping[str, object] | None:

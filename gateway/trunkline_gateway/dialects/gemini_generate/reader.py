@@ -20,6 +20,7 @@ _bool_decoder: Final = msgspec.json.Decoder(bool)
 _any_decoder: Final = msgspec.json.Decoder()
 
 _INT64: Final = 1 << 63
+_NULL_BYTES: Final = len(b"null")
 
 
 class Message:
@@ -35,8 +36,8 @@ class Message:
         self.path = path
         self._members: dict[str, msgspec.Raw] = {}
         for name, value in members.items():
-            if bytes(value) != b"null":
-                self._members.setdefault(camel(name), value)
+            if len(value) != _NULL_BYTES or bytes(value) != b"null":
+                self._members.setdefault(camel(name) if "_" in name else name, value)
         self._unread = dict.fromkeys(self._members)
 
     @classmethod
@@ -68,11 +69,15 @@ class Message:
 
     def raw(self, name: str) -> msgspec.Raw | None:
         """A member as it is."""
+        if name not in self._members:  # most are not there
+            return None
         self._unread.pop(name, None)
-        return self._members.get(name)
+        return self._members[name]
 
     def message(self, name: str) -> "Message | None":
         """A member that is an object."""
+        if name not in self._members:
+            return None
         raw = self.raw(name)
         return None if raw is None else Message.of(raw, self.at(name))
 
@@ -92,6 +97,8 @@ class Message:
 
     def text(self, name: str) -> str | None:
         """A member that is a string."""
+        if name not in self._members:
+            return None
         raw = self.raw(name)
         return None if raw is None else _decoded(_text_decoder, raw, self.at(name), "a string")
 
@@ -108,6 +115,8 @@ class Message:
 
     def integer(self, name: str) -> int | None:
         """A member that is a whole number, however it is written (``40``, ``40.0``, ``"40"``)."""
+        if name not in self._members:
+            return None
         value = self._number(name)
         if value is None:
             return None
@@ -117,7 +126,7 @@ class Message:
 
     def number(self, name: str) -> float | None:
         """A member that is a number; a whole one stays whole."""
-        return self._number(name)
+        return self._number(name) if name in self._members else None
 
     def enum(self, name: str, names: Sequence[str]) -> str | None:
         """The name of an enum's value in capitals; ``names``: by their numbers. An unknown one is given as it is."""

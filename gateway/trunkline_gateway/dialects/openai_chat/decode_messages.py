@@ -3,7 +3,8 @@
 https://platform.openai.com/docs/api-reference/chat/create#chat-create-messages
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal
 
 import msgspec
 
@@ -11,6 +12,24 @@ from trunkline_gateway import exchange
 from trunkline_gateway.dialects.openai_chat import decode_parts, decode_reasoning
 from trunkline_gateway.dialects.openai_chat.members import Members
 from trunkline_gateway.exchange import Part, Role, Seal, ToolCall, Turn, origin
+
+
+class WirePlain(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A message of one text, as most are. Decoding any other one fails."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str
+
+
+_plain: Final = msgspec.json.Decoder(WirePlain)
+
+
+def _only_text(raw: msgspec.Raw) -> Turn | None:
+    try:
+        message = _plain.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return Turn(role=message.role, parts=(exchange.Text(text=message.content),) if message.content else ())
 
 
 class MessagesDecoder:
@@ -23,13 +42,19 @@ class MessagesDecoder:
         self._legacy_ids: dict[str, str] = {}
         self._legacy_calls = 0
 
-    def decode(self, messages: Sequence[Members]) -> tuple[Turn, ...]:
-        """All of them.
+    def decode(self, messages: Iterable[tuple[msgspec.Raw, str]], request: Members) -> tuple[Turn, ...]:
+        """All of them, each with its path.
 
         Raises:
             InvalidRequestError: One is not a message.
         """
-        for message in messages:
+        for raw, at in messages:
+            plain = _only_text(raw)
+            if plain is not None:
+                self._end_results()
+                self._turns.append(plain)
+                continue
+            message = request.object_of(raw, at)
             role = message.needed_text("role")
             if role in ("tool", "function"):
                 self._result(message, legacy=role == "function")

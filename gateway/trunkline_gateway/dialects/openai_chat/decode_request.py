@@ -6,7 +6,7 @@ Beside OpenAI's own fields, those that others have added and clients send anyway
 LiteLLM, Zhipu, DeepSeek and Qwen say it, and the sampling of open models.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Literal
 
 import msgspec
@@ -49,12 +49,12 @@ def decode(fields: Fields, model: str, stream: bool, query: bytes) -> exchange.C
     request = Members(fields, "", notes)
     request.skip("model", "stream")
     include_usage = _include_usage(request)
-    messages = request.objects("messages")
+    messages = request.items("messages")
     if messages is None:
         raise request.refusal("messages", "is missing")
-    if not messages:
+    turns = MessagesDecoder().decode(messages, request)
+    if not turns:
         raise request.refusal("messages", "is empty")
-    turns = MessagesDecoder().decode(messages)
     legacy = request.has("functions") and not request.has("tools")
     tools = tools_of(request)
     parameters = _parameters(request, legacy=legacy)
@@ -82,41 +82,18 @@ def _include_usage(request: Members) -> bool:
 
 
 def _parameters(request: Members, *, legacy: bool) -> Parameters:
-    older_limit = request.integer("max_tokens")
-    limit = request.integer("max_completion_tokens")
-    parallel = request.boolean("parallel_tool_calls")
-    return Parameters(
-        max_tokens=older_limit if limit is None else limit,
-        temperature=request.number("temperature"),
-        top_p=request.number("top_p"),
-        top_k=request.integer("top_k"),
-        min_p=request.number("min_p"),
-        stop=_stop(request),
-        seed=request.integer("seed"),
-        presence_penalty=request.number("presence_penalty"),
-        frequency_penalty=request.number("frequency_penalty"),
-        repetition_penalty=request.number("repetition_penalty"),
-        logit_bias=_logit_bias(request),
-        logprobs=request.boolean("logprobs"),
-        top_logprobs=request.integer("top_logprobs"),
-        n=request.integer("n"),
-        response_format=_response_format(request),
-        reasoning_effort=_reasoning(request),
-        verbosity=_verbosity(request),
-        # The older form of an answer has place for one call.
-        parallel_tool_calls=False if legacy else parallel,
-        tool_choice=choice_of(request),
-        service_tier=request.text("service_tier"),
-        user=request.text("user"),
-        metadata=_metadata(request),
-        safety_identifier=request.text("safety_identifier"),
-        prompt_cache_key=request.text("prompt_cache_key"),
-        prompt_cache_retention=request.text("prompt_cache_retention"),
-        store=request.boolean("store"),
-        modalities=request.texts("modalities"),
-        audio=_object(request, "audio"),
-        prediction=_object(request, "prediction"),
-    )
+    """Those that were sent: there are many, and a request has few."""
+    made = {name: _READ[name](request) for name in request.names() if name in _READ}
+    if not _LIMITS.isdisjoint(made):
+        older_limit, limit = made.pop("max_tokens", None), made.pop("max_completion_tokens", None)
+        made["max_tokens"] = older_limit if limit is None else limit
+    if not _REASONING.isdisjoint(request.names()):
+        made["reasoning_effort"] = _reasoning(request)
+    if not _CHOICES.isdisjoint(request.names()):
+        made["tool_choice"] = choice_of(request)
+    if legacy:
+        made["parallel_tool_calls"] = False  # the older form of an answer has place for one call
+    return msgspec.structs.replace(_NO_PARAMETERS, **made) if made else _NO_PARAMETERS
 
 
 def _stop(request: Members) -> tuple[str, ...] | None:
@@ -251,3 +228,59 @@ def _effort(owner: Members, name: str) -> Effort | None:
     if word not in _EFFORTS:
         raise owner.refusal(name, f"must be one of {', '.join(_EFFORTS)}")
     return _EFFORTS[word]
+
+
+# ---- all of them -----------------------------------------------------------------------------------------------------
+
+
+def _integer(name: str) -> Callable[[Members], object]:
+    return lambda request: request.integer(name)
+
+
+def _number(name: str) -> Callable[[Members], object]:
+    return lambda request: request.number(name)
+
+
+def _boolean(name: str) -> Callable[[Members], object]:
+    return lambda request: request.boolean(name)
+
+
+def _text(name: str) -> Callable[[Members], object]:
+    return lambda request: request.text(name)
+
+
+_NO_PARAMETERS: Final = Parameters()
+_LIMITS: Final = frozenset({"max_tokens", "max_completion_tokens"})
+_CHOICES: Final = frozenset({"tool_choice", "function_call"})
+_REASONING: Final = frozenset(
+    {"reasoning_effort", "reasoning", "include_reasoning", "thinking", "enable_thinking", "thinking_budget"}
+)
+
+_READ: Final[Mapping[str, Callable[[Members], object]]] = {
+    **{name: _integer(name) for name in ("max_tokens", "max_completion_tokens", "top_k", "seed", "top_logprobs", "n")},
+    **{
+        name: _number(name)
+        for name in (
+            "temperature",
+            "top_p",
+            "min_p",
+            "presence_penalty",
+            "frequency_penalty",
+            "repetition_penalty",
+        )
+    },
+    **{name: _boolean(name) for name in ("logprobs", "parallel_tool_calls", "store")},
+    **{
+        name: _text(name)
+        for name in ("service_tier", "user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention")
+    },
+    "stop": _stop,
+    "logit_bias": _logit_bias,
+    "response_format": _response_format,
+    "verbosity": _verbosity,
+    "metadata": _metadata,
+    "modalities": lambda request: request.texts("modalities"),
+    "audio": lambda request: _object(request, "audio"),
+    "prediction": lambda request: _object(request, "prediction"),
+}
+"""How a parameter is read that is a member by itself. Others are said in several ways: see `_parameters`."""

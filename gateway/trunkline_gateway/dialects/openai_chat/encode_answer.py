@@ -34,9 +34,11 @@ def encode(
 
 
 def _choice(choice: exchange.Choice, lost: Lost, *, legacy: bool) -> Object:
+    text = _only_text(choice)
+    message = _Message(lost, legacy=legacy).write(choice) if text is None else _message(text)
     wire: Object = {
         "index": choice.index,
-        "message": _Message(lost, legacy=legacy).write(choice),
+        "message": message,
         "logprobs": None if choice.logprobs is None else write_parts.logprobs(choice.logprobs),
         "finish_reason": write_parts.finish(choice.finish_reason, legacy=legacy),
     }
@@ -48,6 +50,20 @@ def _choice(choice: exchange.Choice, lost: Lost, *, legacy: bool) -> Object:
     elif choice.safety is not None:
         lost.add("answer.safety")
     return wire
+
+
+def _only_text(choice: exchange.Choice) -> str | None:
+    """What a choice says that is one plain text, as most are; None: there is more to it."""
+    if len(choice.parts) != 1:
+        return None
+    part = choice.parts[0]
+    if not isinstance(part, exchange.Text) or part.citations or part.seal is not None:
+        return None
+    return part.text
+
+
+def _message(text: str) -> Object:
+    return {"role": "assistant", "content": text, "refusal": None}
 
 
 class _Message:

@@ -21,6 +21,16 @@ _MOVED: Final = "Attachments of the result of tool call {}:"
 _SEE_BELOW: Final = "(The result is attached to the next message.)"
 
 
+def _only_text(turn: exchange.Turn) -> str | None:
+    """What a turn says that is one plain text, as most are; None: there is more to it."""
+    if len(turn.parts) != 1 or turn.name is not None or turn.role == "developer":
+        return None
+    part = turn.parts[0]
+    if not isinstance(part, exchange.Text) or part.citations or part.seal is not None or part.cache is not None:
+        return None
+    return part.text or None
+
+
 class MessagesEncoder:
     """Writes the turns of one request.
 
@@ -37,10 +47,18 @@ class MessagesEncoder:
 
     def encode(self) -> list[Message]:
         """All messages, in order."""
-        roles = {turn.role for turn in self._request.turns}
-        if "no_developer_role" in self._quirks and roles >= {"system", "developer"}:
-            self.lost.add("developer_role")
-        return [message for turn in self._request.turns for message in self._turn(turn)]
+        if "no_developer_role" in self._quirks:
+            roles = {turn.role for turn in self._request.turns}
+            if roles >= {"system", "developer"}:
+                self.lost.add("developer_role")
+        messages: list[Message] = []
+        for turn in self._request.turns:
+            text = _only_text(turn)
+            if text is None:
+                messages.extend(self._turn(turn))
+            else:
+                messages.append({"role": turn.role, "content": text})
+        return messages
 
     def name_of(self, name: Name) -> str:
         """A tool's name for the upstream."""

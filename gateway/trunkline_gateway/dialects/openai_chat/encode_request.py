@@ -6,6 +6,7 @@ What a target does differently is in `quirks`; nothing is guessed from the name 
 """
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -79,6 +80,7 @@ _PLAIN: Final[Sequence[tuple[str, str | None]]] = (
     ("audio", "no_openai_only"),
     ("prediction", "no_openai_only"),
 )
+_plain_of: Final = attrgetter(*(name for name, _ in _PLAIN))
 _EXTENSIONS: Final = ("top_k", "min_p", "repetition_penalty")
 _THREE_EFFORTS: Final[Mapping[str, str]] = {
     "minimal": "low",
@@ -115,8 +117,7 @@ def _plain(body: dict[str, object], parameters: Parameters, quirks: frozenset[st
     if parameters.max_tokens is not None:
         name = "max_completion_tokens" if "max_completion_tokens" in quirks else "max_tokens"
         body[name] = parameters.max_tokens
-    for name, quirk in _PLAIN:
-        value = getattr(parameters, name)
+    for (name, quirk), value in zip(_PLAIN, _plain_of(parameters), strict=True):
         if value is None:
             continue
         if quirk is not None and quirk in quirks:

@@ -15,6 +15,7 @@ _T = TypeVar("_T")
 
 _NULL: Final = b"null"
 _EMPTY: Final = frozenset({b"null", b"[]", b"{}", b'""'})
+_LONGEST_EMPTY: Final = max(map(len, _EMPTY))
 _NUMBERS: Final = re.compile(r"\[\d+\]")
 
 _object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -61,7 +62,7 @@ class Members:
     def raw(self, name: str) -> msgspec.Raw | None:
         """A member as its bytes."""
         value = self._rest.pop(name, None)
-        return None if value is None or bytes(value) == _NULL else value
+        return None if value is None or _is_null(value) else value
 
     def skip(self, *names: str) -> None:
         """Count members as read that mean nothing here."""
@@ -71,7 +72,7 @@ class Members:
     def has(self, name: str) -> bool:
         """Whether a member is there and not null; it is not counted as read."""
         value = self._rest.get(name)
-        return value is not None and bytes(value) != _NULL
+        return value is not None and not _is_null(value)
 
     def text(self, name: str) -> str | None:
         """A string."""
@@ -103,11 +104,15 @@ class Members:
 
     def object(self, name: str) -> "Members | None":
         """An object."""
+        if name not in self._rest:  # most are not there
+            return None
         value = self.raw(name)
         return None if value is None else self.object_of(value, self.path(name))
 
     def items(self, name: str) -> Iterator[tuple[msgspec.Raw, str]] | None:
         """The items of a list, each with its path."""
+        if name not in self._rest:
+            return None
         values = self._decoded(name, _list, "a list")
         if values is None:
             return None
@@ -141,17 +146,21 @@ class Members:
     def close(self) -> None:
         """Note all that was not read and says something."""
         for name, value in self._rest.items():
-            if bytes(value) not in _EMPTY:
+            if len(value) > _LONGEST_EMPTY or bytes(value) not in _EMPTY:
                 self.notes.add(self.path(name))
 
     def _decoded(self, name: str, decoder: "msgspec.json.Decoder[_T]", what: str) -> _T | None:
-        value = self.raw(name)
-        if value is None:
+        value = self._rest.pop(name, None)
+        if value is None or _is_null(value):
             return None
         try:
             return decoder.decode(value)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             raise refusal(self.path(name), f"must be {what}") from None
+
+
+def _is_null(value: msgspec.Raw) -> bool:
+    return len(value) == len(_NULL) and bytes(value) == _NULL
 
 
 def kind_of(value: msgspec.Raw | None) -> Kind:

@@ -2,7 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from trunkline_gateway.exchange import HostedTool, Tool
@@ -10,6 +11,7 @@ from trunkline_gateway.exchange import HostedTool, Tool
 Name: TypeAlias = tuple[str, str | None]
 """Of a tool, and of its namespace."""
 
+_NO_NAMES: Final[Mapping[Name, str]] = MappingProxyType({})
 _NINE: Final = re.compile(r"[A-Za-z0-9]{9}")
 _LETTERS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _MAX_CHARACTERS: Final = 64
@@ -20,8 +22,10 @@ def flat(name: Name) -> str:
     return name[0] if name[1] is None else f"{name[1]}__{name[0]}"
 
 
-def wire_names(tools: Iterable[Tool | HostedTool]) -> Mapping[Name, str]:
+def wire_names(tools: Sequence[Tool | HostedTool]) -> Mapping[Name, str]:
     """Each tool's name for the upstream; another one where two would be the same, or where it would be too long."""
+    if not tools:
+        return _NO_NAMES
     names = [(tool.name, tool.namespace) for tool in tools if isinstance(tool, Tool)]
     taken: set[str] = {name for name, namespace in names if namespace is None}
     made: dict[Name, str] = {}

@@ -56,6 +56,13 @@ _TIERS: Final = frozenset({"auto", "default", "flex", "scale", "priority", "fast
 _BAD: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 
+def _member(name: str, value: bytes) -> bytes:
+    return b',"%b":%b' % (name.encode(), value)
+
+
+_SAID: Final[Mapping[str, bytes]] = {name: _member(name, value) for name, value in _DEFAULTS.items()}
+
+
 class Envelope:
     """One response. ``tail``: what the ids of its items are made of."""
 
@@ -73,7 +80,7 @@ class Envelope:
             reading.encode(start.service_tier if start.service_tier in _TIERS else None),
         )
         own = request.own if isinstance(request.own, dict) else {}
-        self._echo = b"".join(b',"%b":%b' % (name.encode(), _echoed(own.get(name), name)) for name in ECHOED)
+        self._echo = b"".join([_echoed(own[name], name) if name in own else _SAID[name] for name in ECHOED])
 
     def write(
         self, status: str, output: Sequence[bytes] = (), counts: Usage | None = None, finish: tuple[str, str] = ("", "")
@@ -100,5 +107,5 @@ def _echoed(value: object, name: str) -> bytes:
     if isinstance(value, msgspec.Raw):
         found = reading.one_line(value).strip()
         if found != b"null":
-            return found
-    return _DEFAULTS[name]
+            return _member(name, found)
+    return _SAID[name]

@@ -104,6 +104,8 @@ def read(status: int, body: bytes) -> UpstreamError:
     """An error body, whatever it is."""
     value = reading.mapping(reading.parse(body))
     error = value.get("error")
+    if status < 400:
+        status = status_of(error if isinstance(error, dict) else {})
     if isinstance(error, str) and error:
         return UpstreamError(status=status, message=error)
     if not isinstance(error, dict):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from trunkline_gateway import exchange
 from trunkline_gateway.dialect import Encoded
+from trunkline_gateway.dialects.openai_responses import envelope
 from trunkline_gateway.dialects.openai_responses.write import ResponseEncoder
 from trunkline_gateway.errors import GatewayError
 from trunkline_gateway.exchange import Event
@@ -18,9 +19,20 @@ def encode(
     """Write a whole answer."""
     if not isinstance(answer, exchange.Answer) or not isinstance(request, exchange.ChatRequest):
         raise GatewayError("A response is the answer of a chat request alone.")
-    writer = ResponseEncoder(request)
+    writer = _OnlyTheEnd(request)
     writer.encode(_with_logprobs_inside(exchange.events_of(answer)))
     return Encoded(writer.response, writer.lost)
+
+
+class _OnlyTheEnd(ResponseEncoder):
+    """Writes no events on the way, since nobody gets them."""
+
+    def _start(self, event: exchange.Start) -> None:
+        self._envelope = envelope.Envelope(self._request, event)
+        self._usage = event.usage
+
+    def _send(self, name: bytes, members: bytes) -> None:
+        pass
 
 
 def _with_logprobs_inside(events: Sequence[Event]) -> Sequence[Event]:
