@@ -14,7 +14,7 @@ ARGS ?=
 # Tests that disturb nobody and that nobody disturbs: they run on both cores.
 SIDE_BY_SIDE := $(addsuffix /,$(wildcard $(addprefix tests/,protocol operator gateway corpus oracles chart harness_tests bench_tests)))
 
-.PHONY: help setup run test images test-cluster check lint format types imports generated crds charts proto lock golden clean \
+.PHONY: help setup run test images test-clients test-cluster check lint format types imports generated crds charts proto lock lock-clients matrix golden clean \
 	bench bench-quick bench-check bench-record bench-diff bench-peers bench-idle bench-main-job soak profile
 
 help: ## List the targets
@@ -49,6 +49,10 @@ test: .venv/.dev ## Run every test that can run here, a real API server included
 images: ## Build the three images into build/images (docker, or buildah as root)
 	@scripts/images.sh
 
+test-clients: .venv/.dev ## Real SDKs, frameworks and coding agents through the gateway (installs them once, 1.4 GB; needs Node.js 20)
+	@$(BIN)/python tests/clients/install.py
+	@TRUNKLINE_CLIENTS=1 $(BIN)/pytest tests/contract/clients $(ARGS)
+
 test-cluster: .venv/.dev ## Images, charts and the life of a pod on a real node (root on Linux), or on the cluster of KUBECONFIG
 	@PYTHONPATH=tests $(BIN)/python -m cluster.node prepare
 	@test -n "$$KUBECONFIG" || scripts/images.sh
@@ -82,6 +86,11 @@ proto: .venv/.dev ## Write the stubs of routing.proto
 	@PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -I protocol --python_out=protocol --grpc_python_out=protocol \
 		--mypy_out=quiet:protocol --mypy_grpc_out=quiet:protocol protocol/trunkline_protocol/v1/routing.proto
 
+lock-clients: $(BIN)/uv ## Lock the clients of test-clients anew
+	@for set in sdks frameworks; do $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.11 \
+		--no-header -o tests/clients/$$set.txt tests/clients/$$set.in || exit 1; done
+	@cd tests/clients/node && npm install --package-lock-only --ignore-scripts --no-audit --no-fund --silent
+
 lock: $(BIN)/uv ## Lock the dependencies anew
 	@$(BIN)/uv lock --quiet
 	@for group in bootstrap build; do \
@@ -92,6 +101,9 @@ generated: crds charts proto ## Check that generated files are fresh
 	@git diff --exit-code --stat -- crds charts docs/reference/chart.md protocol uv.lock bootstrap.txt build.txt && \
 		test -z "$$(git ls-files --others --exclude-standard -- crds charts protocol)" || \
 		{ echo "generated files differ from what is committed: review, then commit them" >&2; exit 1; }
+
+matrix: .venv/.dev ## Write docs/reference/dialects.md: what every dialect keeps, maps and loses
+	@PYTHONPATH=tests $(BIN)/python -m corpus.matrix
 
 golden: .venv/.dev ## Rewrite the golden files; review the diff like code
 	@$(BIN)/pytest --update-golden tests/operator tests/chart -q

@@ -21,6 +21,7 @@ from trunkline_gateway.exchange import Text, Turn
 ASKED = Asked(target=Target(model="m"), seed="s", now=7)
 CHAT = registry.INGRESS["openai_chat", "chat"]
 MESSAGES = registry.INGRESS["anthropic_messages", "chat"]
+GEMINI = registry.INGRESS["gemini_generate", "chat"]
 
 COUNTS = st.sampled_from([None, 0, 3, -1, 1 << 60, "3", 1.5])
 WORDS = st.sampled_from([None, "", "stop", "end_turn", "length", "error", "refusal", "what", 3])
@@ -154,6 +155,27 @@ def test_messages_of_a_request(side: Any, messages: list[dict[str, Any]]) -> Non
     # A member that is null says nothing, but makes the message another one than most.
     longer = {**body, "messages": [{**message, "name": None} for message in messages]}
     assert decoded(side, body) == decoded(side, longer)
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {"parts": st.lists(st.fixed_dictionaries({"text": MESSAGE_TEXTS}), max_size=2)},
+            optional={"role": st.sampled_from(["user", "model", "", "function", "nobody", 3])},
+        ),
+        max_size=4,
+    ),
+    st.lists(st.fixed_dictionaries({"text": MESSAGE_TEXTS}), max_size=2),
+)
+@settings(deadline=None, max_examples=200)
+def test_contents_of_a_request(contents: list[dict[str, Any]], instruction: list[dict[str, Any]]) -> None:
+    body = {"systemInstruction": {"parts": instruction}, "contents": contents}
+    nothing = {"nothing": None}
+    longer = {
+        "systemInstruction": {"parts": instruction, **nothing},
+        "contents": [{**content, **nothing} for content in contents],
+    }
+    assert decoded(GEMINI, body) == decoded(GEMINI, longer)
 
 
 @given(

@@ -12,13 +12,13 @@ from trunkline_gateway.exchange.request import Effort, ReasoningEffort
 MIN_BUDGET: Final = 1024
 """Anthropic takes no less."""
 
-_SHARES: Final[Mapping[Effort, float]] = {
-    "minimal": 0.1,
-    "low": 0.2,
-    "medium": 0.5,
-    "high": 0.8,
-    "xhigh": 0.95,
-    "max": 0.95,
+_PERCENT: Final[Mapping[Effort, int]] = {
+    "minimal": 10,
+    "low": 20,
+    "medium": 50,
+    "high": 80,
+    "xhigh": 95,
+    "max": 95,
 }
 _BUDGETS: Final[Mapping[Effort, int]] = {
     "minimal": 1024,
@@ -48,7 +48,7 @@ def budget_of(asked: ReasoningEffort, max_tokens: int | None) -> int:
         return -1
     if max_tokens is None:
         return _BUDGETS[asked.effort]
-    return max(min(int(max_tokens * _SHARES[asked.effort]), max_tokens - 1), MIN_BUDGET)
+    return max(min(max_tokens * _PERCENT[asked.effort] // 100, max_tokens - 1), MIN_BUDGET)
 
 
 def effort_of(asked: ReasoningEffort, max_tokens: int | None = None) -> Effort | None:

@@ -13,19 +13,19 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from trunkline_gateway import envelope, errors, registry
+from trunkline_gateway import aside, envelope, errors, registry
 from trunkline_gateway.catalog import models as catalog
 from trunkline_gateway.catalog import shapes
 from trunkline_gateway.dialect import Ingress
 from trunkline_gateway.exchange import losses
-from trunkline_gateway.http import NO_HEADERS, Body, ClientGoneError, Head, Responder
+from trunkline_gateway.http import NO_HEADERS, Block, Body, ClientGoneError, Head, Responder
 from trunkline_gateway.ingress import caller, estimate, paths, request_ids, rest
 from trunkline_gateway.ingress.authenticate import authenticate
 from trunkline_gateway.ingress.shortcut import PATIENCE_SECONDS, Direct, Patience, Shortcut
 from trunkline_gateway.routing import attempts, plan, request_heads, upstream_request
 from trunkline_gateway.routing.health import Health
-from trunkline_gateway.routing.resolve import Resolved, resolve
-from trunkline_gateway.routing.snapshot import Key, Network, Snapshot
+from trunkline_gateway.routing.resolve import resolve
+from trunkline_gateway.routing.snapshot import Key, Network, Snapshot, answered
 from trunkline_gateway.routing.underway import Underway
 from trunkline_gateway.telemetry.exchange import CLIENT_GONE_STATUS, Exchange
 from trunkline_gateway.telemetry.ledger import Ledger
@@ -147,6 +147,7 @@ class Handler:
             if request.stream:
                 return False
             resolved = resolve(snapshot, key, request.model)
+            exchange.group = resolved.group
             crossing = request_heads.crossing(head.first)
             call = attempts.Call(request, resolved, exchange.request_id, ingress, crossing, int(self._wall()))
             order = attempts.plan_calmly(call, self._health)
@@ -241,7 +242,8 @@ class Handler:
                 entries = [entry for entry in entries if entry.id.startswith(found.prefix.lower() + ":")]
             listed = shapes.render_list(entries, dialect, head.query)
         else:
-            listed = shapes.render_one(catalog.entry(snapshot, key, found.model), dialect)
+            named = _named(snapshot, key, found.model, found.prefix)
+            listed = shapes.render_one(catalog.entry(snapshot, key, named), dialect)
         await _send_json(listed, responder, exchange)
 
     async def _complete(
@@ -262,7 +264,7 @@ class Handler:
         ingress = caller.ingress_of(found, head.query)
         request = await _parsed(sent, found, ingress, head.query)
         del sent
-        resolved = _resolved(snapshot, key, request.model, found.prefix)
+        resolved = resolve(snapshot, key, _named(snapshot, key, request.model, found.prefix))
         crossing = request_heads.crossing(head.first)
         call = attempts.Call(request, resolved, exchange.request_id, ingress, crossing, int(self._wall()))
         if found.operation == "count_tokens" and not plan.line_up(resolved, "count_tokens", found.dialect).spoken:
@@ -333,20 +335,27 @@ async def _parsed(body: bytes, found: paths.Match, ingress: Ingress, query: byte
     if len(body) <= _PARSED_AT_ONCE_BYTES:
         with contextlib.suppress(envelope.LaboriousError):
             return parse(True)
-    return await asyncio.to_thread(parse, False)
+    return await aside.run(lambda: parse(False))
 
 
-def _resolved(snapshot: Snapshot, key: Key, model: str, prefix: str) -> Resolved:
-    """What a request is for. A credential's name in front of the path wins over an alias that is called the same."""
+def _named(snapshot: Snapshot, key: Key, model: str, prefix: str) -> str:
+    """The full name of what ``model`` means below a prefix.
+
+    That is the account's own model, with or without the account in its name (its list has it with); where it has no
+    such model, the public name. An account's name wins over an alias that is called the same.
+    """
     prefix = prefix.lower()
     if prefix not in snapshot.direct:
-        return resolve(snapshot, key, model)
+        return model
+    of_account, colon, _ = model.partition(":")
+    if colon and of_account.lower() == prefix:
+        return model
+    direct = f"{prefix}:{model}"
     try:
-        return resolve(snapshot, key, f"{prefix}:{model}")
+        resolve(snapshot, key, direct)
     except errors.ModelNotFoundError:
-        if prefix not in paths.ALIASES:
-            raise errors.ModelNotFoundError(model) from None
-    return resolve(snapshot, key, model)
+        return model
+    return direct
 
 
 async def _estimate(call: attempts.Call, responder: Responder, exchange: Exchange) -> None:
@@ -355,13 +364,19 @@ async def _estimate(call: attempts.Call, responder: Responder, exchange: Exchang
     if call.resolved.policy.lossy == "Reject":
         message = f"No upstream of the model '{call.request.model}' counts tokens, and its policy allows no estimate."
         raise errors.UnsupportedFeatureError(message, param="model")
-    request = call.ingress.decode(call.request.fields, call.request.model, False, call.request.query)
-    encoded = call.ingress.encode(estimate.tokens(request), request)
+
+    def estimated() -> bytes:
+        request = call.ingress.decode(call.request.fields, call.request.model, False, call.request.query)
+        return call.ingress.encode(estimate.tokens(request), request).body
+
     exchange.group = call.resolved.group
+    body = estimated() if len(call.request.body) <= aside.AT_ONCE_BYTES else await aside.run(estimated)
     exchange.lost = lost
     exchange.status = 200
-    headers = (_request_id(exchange), _JSON, (b"x-trunkline-lossy", losses.header(lost).encode("ascii")))
-    await responder.answer(200, NO_HEADERS, headers, encoded.body)
+    headers = [_request_id(exchange), _JSON]
+    if call.resolved.policy.lossy != "Allow":
+        headers.append((b"x-trunkline-lossy", losses.header(lost).encode("ascii")))
+    await responder.answer(200, Block(answered(call.resolved.group, "")), headers, body)
 
 
 async def _raised(error: errors.GatewayError) -> None:

@@ -69,7 +69,8 @@ _GEMINI: Final[Mapping[str, Match]] = {
 _VERSIONS: Final = ("/v1beta1", "/v1beta", "/v1alpha", "/v1")
 _GEMINI_VERSIONS: Final = frozenset({"/v1beta1", "/v1beta", "/v1alpha"})
 _PUBLISHERS: Final = "/publishers/google"
-_STORED: Final = "/responses/"
+_STORED: Final = re.compile(r"/responses/(?!(?:compact|input_tokens)$)[^/]+(?:/(?:cancel|input_items))?")
+"""What would have to have been stored, and not what is another call of the API."""
 _VERSION: Final = re.compile(r"v[0-9]+[a-z0-9]*")
 
 FIXED: Final[Mapping[str, Match]] = {
@@ -100,7 +101,7 @@ def _below(path: str) -> Match | None:
         return _of_model(short.removeprefix("/models/"), version)
     if short == "/models":
         return Match("models", "gemini_generate" if version in _GEMINI_VERSIONS else "")
-    if short.startswith(_STORED):
+    if _STORED.fullmatch(short):
         return Match("stored", "openai_responses")
     return None
 

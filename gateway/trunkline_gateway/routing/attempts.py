@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from trunkline_gateway import errors
+from trunkline_gateway import aside, errors
 from trunkline_gateway.exchange import Operation
 from trunkline_gateway.http import Block, ClientGoneError, Responder
 from trunkline_gateway.routing import failures, plan, upstream_request
@@ -146,7 +146,7 @@ class _Loop(Serving):
                 if self.settings.fetch_picture is not None:
                     fetch = self.settings.fetch_picture
                     await upstream_request.fetch_pictures(self.call, candidate, self.neutral, fetch)
-                prepared = upstream_request.prepare(self.call, candidate, self.neutral)
+                prepared = await self._prepare(candidate)
             except errors.UnsupportedFeatureError as error:  # another target may be told all of it
                 failed.append(failures.without_attempt(error, target=candidate.target.name))
                 continue
@@ -154,9 +154,8 @@ class _Loop(Serving):
                 return failures.without_attempt(error)
             for key in candidate.keys[: plan.keys_left(len(failed), left)]:
                 failure = await self._try(candidate, key, prepared)
-                if failure is not None and failure.seals:
-                    self.neutral.unseal()
-                    prepared = upstream_request.prepare(self.call, candidate, self.neutral)
+                if failure is not None and failure.seals and (unsealed := await self._unsealed(candidate)) is not None:
+                    prepared = unsealed
                     failure = await self._try(candidate, key, prepared)
                 if failure is None:
                     return None
@@ -166,6 +165,20 @@ class _Loop(Serving):
                 if failures.ends_target(failure):
                     break
         return self._most_helpful(failed)
+
+    async def _prepare(self, candidate: Candidate) -> Prepared:
+        """Write the request for a target; a long one aside, so that it does not hold up everybody else."""
+        if len(self.call.request.body) <= aside.AT_ONCE_BYTES:
+            return upstream_request.prepare(self.call, candidate, self.neutral)
+        return await aside.run(lambda: upstream_request.prepare(self.call, candidate, self.neutral))
+
+    async def _unsealed(self, candidate: Candidate) -> Prepared | None:
+        """The same without sealed reasoning; None where the policy does not allow that to be lost."""
+        self.neutral.unseal()
+        try:
+            return await self._prepare(candidate)
+        except errors.UnsupportedFeatureError:
+            return None
 
     async def _try(self, candidate: Candidate, key: UpstreamKey, prepared: Prepared) -> Failure | None:
         """One attempt. None: the client has its answer."""

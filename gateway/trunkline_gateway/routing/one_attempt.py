@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from typing import Final
 
-from trunkline_gateway import errors, exchange, translation
+from trunkline_gateway import aside, errors, exchange, translation
 from trunkline_gateway.dialects.openai_chat import errors as openai_errors
 from trunkline_gateway.dialects.openai_chat import response as openai_response
 from trunkline_gateway.dialects.openai_chat import stream as openai_stream
@@ -233,7 +233,7 @@ class OneAttempt:
             await self._flow(response, held)
             return None
         body = b"".join(held)
-        came = self._read(body)
+        came = await self._read(body)
         if came.error_status is not None:
             return await self._failed_with(came.error_status, response.status, body, content_type)
         if streaming:
@@ -243,8 +243,11 @@ class OneAttempt:
         await self._downstream.answer(response.status, self._block, self._headers(content_type), body)
         return None
 
-    def _read(self, body: bytes) -> whole.Whole:
-        return whole.read(body, self._prepared, self._candidate, self._serving.call.ingress)
+    async def _read(self, body: bytes) -> whole.Whole:
+        prepared, candidate, ingress = self._prepared, self._candidate, self._serving.call.ingress
+        if len(body) <= aside.AT_ONCE_BYTES:
+            return whole.read(body, prepared, candidate, ingress)
+        return await aside.run(lambda: whole.read(body, prepared, candidate, ingress))
 
     async def _failed_with(self, status: int, http_status: int, body: bytes, content_type: bytes) -> Failure | None:
         """An error that came with a status of success; for a client of the same dialect it stays what it is."""
@@ -258,7 +261,7 @@ class OneAttempt:
         if size > MAX_TRANSLATED_BYTES:
             raise errors.UpstreamProtocolError(f"The upstream's answer is over {MAX_TRANSLATED_BYTES} bytes.")
         body = b"".join(held)
-        came = self._read(body)
+        came = await self._read(body)
         if came.error_status is not None:
             return await self._failed_with(came.error_status, came.error_status, body, _JSON)
         self._lost = came.lost

@@ -30,8 +30,8 @@ class WireText(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 class WireContent(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """A Content of nothing but text, as most are. Decoding any other one fails."""
 
-    role: Literal["user", "model"]
     parts: list[WireText]
+    role: Literal["user", "model"] = "user"
 
 
 _plain: Final = msgspec.json.Decoder(WireContent)
@@ -72,6 +72,8 @@ class Turns:
         made: tuple[exchange.Part, ...]
         if text.startswith(b"["):
             made = self._parts(body.messages(name))
+        elif (plain := _only_text(raw)) is not None:
+            made = plain[1]
         else:
             content = Message.of(raw, name)
             content.raw("role")

@@ -213,7 +213,7 @@ class _Subset:
             }
             required = made.get("required")
             if isinstance(required, list):
-                made["required"] = [each for each in required if each in properties]
+                made["required"] = [each for each in required if isinstance(each, str) and each in properties]
         if made.get("type") == "ARRAY":
             made["items"] = self.of(members.get("items"), depth + 1, seen) or {"type": "STRING"}
         if not made.get("required"):

@@ -23,11 +23,19 @@ class AnswerContext:
     def __init__(self, asked: Asked) -> None:
         self.asked = asked
         self.names: Mapping[str, Name] = {}
+        self.free_texts = frozenset[str]()  # tools that were sent as functions with one argument
         self.stop: Sequence[str] = ()
         self.audio_type: str | None = None
         if isinstance(asked.request, exchange.ChatRequest):
             request = asked.request
-            self.names = {wired: name for name, wired in wire_names(request.tools).items() if name[1] is not None}
+            wired_names = wire_names(request.tools)
+            self.names = {wired: name for name, wired in wired_names.items() if name != (wired, None)}
+            if "no_custom_tools" in asked.target.quirks:
+                self.free_texts = frozenset(
+                    wired_names[tool.name, tool.namespace]
+                    for tool in request.tools
+                    if isinstance(tool, exchange.Tool) and tool.custom
+                )
             self.stop = request.parameters.stop or ()
             self.audio_type = _audio_type(request.parameters.audio)
         self._made = 0
@@ -43,13 +51,14 @@ class AnswerContext:
 
 
 class _Call:
-    __slots__ = ("arguments", "checked", "custom", "ended", "id", "index", "name", "sealed")
+    __slots__ = ("arguments", "checked", "custom", "ended", "id", "index", "name", "sealed", "wrapped")
 
     def __init__(self) -> None:
         self.index = -1
         self.id = ""
         self.name = ""
         self.custom = False
+        self.wrapped = False
         self.arguments: list[str] = []
         self.checked = False
         self.ended = False
@@ -133,9 +142,9 @@ class ChoiceDecoder:
         self._end_linear(out)
         if self._audio >= 0:
             out.append(exchange.PartEnd(self._audio, self._number))
-        out.extend(
-            exchange.PartEnd(call.index, self._number) for call in self._calls if call.started and not call.ended
-        )
+        for call in self._calls:
+            if call.started and not call.ended:
+                self._end_call(call, out)
         reason = vocabulary.finish_of(word, any(call.started for call in self._calls))
         stop_sequence = None
         if reason == "stop" and isinstance(self._stop_reason, str) and self._stop_reason in self._context.stop:
@@ -331,7 +340,7 @@ class ChoiceDecoder:
         if seal:
             call.sealed = self._context.seal("google", seal)
         self._more(call, function, out)
-        if seal and call.started and not call.ended and call.sealed is not None:
+        if call.sealed is not None and call.started and not call.ended:
             out.append(exchange.SealDelta(call.index, call.sealed, False, self._number))
             call.sealed = None
 
@@ -374,7 +383,7 @@ class ChoiceDecoder:
         if text:
             call.arguments.append(text)
         if call.started:
-            if text:
+            if text and not call.wrapped:
                 out.append(exchange.ArgumentsDelta(call.index, text, self._number))
         elif function.name:
             call.name = function.name
@@ -387,9 +396,11 @@ class ChoiceDecoder:
             call.id = self._context.new_id()
         self._by_id.setdefault(call.id, call)
         name, namespace = self._context.names.get(call.name, (call.name, None))
-        part = exchange.ToolCall(id=call.id, name=name, custom=call.custom, namespace=namespace)
+        call.wrapped = not call.custom and call.name in self._context.free_texts
+        part = exchange.ToolCall(id=call.id, name=name, custom=call.custom or call.wrapped, namespace=namespace)
         call.index = self._begin(part, out)
-        out.extend(exchange.ArgumentsDelta(call.index, text, self._number) for text in call.arguments)
+        if not call.wrapped:
+            out.extend(exchange.ArgumentsDelta(call.index, text, self._number) for text in call.arguments)
         seal = self._call_seals.pop(call.id, None)
         if seal is not None:
             out.append(exchange.SealDelta(call.index, seal, False, self._number))
@@ -401,8 +412,13 @@ class ChoiceDecoder:
                 continue
             call.checked = True
             if not call.custom and _is_json("".join(call.arguments)):
-                call.ended = True
-                out.append(exchange.PartEnd(call.index, self._number))
+                self._end_call(call, out)
+
+    def _end_call(self, call: _Call, out: list[Event]) -> None:
+        call.ended = True
+        if call.wrapped:
+            out.append(exchange.ArgumentsDelta(call.index, _unwrapped("".join(call.arguments)), self._number))
+        out.append(exchange.PartEnd(call.index, self._number))
 
     # ---- which is open -----------------------------------------------------------------------------------------------
 
@@ -450,6 +466,18 @@ def _is_json(text: str) -> bool:
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return False
     return True
+
+
+class _FreeText(msgspec.Struct):
+    input: str
+
+
+def _unwrapped(arguments: str) -> str:
+    """The free text that stands in a function's one argument; what is none is passed on as it is."""
+    try:
+        return msgspec.json.decode(arguments, type=_FreeText).input
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return arguments
 
 
 class _AudioOptions(msgspec.Struct):

@@ -13,7 +13,7 @@ from trunkline_gateway import exchange
 from trunkline_gateway.dialect import Target
 from trunkline_gateway.dialects.openai_chat import encode_parts, encode_reasoning, vocabulary
 from trunkline_gateway.dialects.openai_chat.encode_parts import Lost, WirePart
-from trunkline_gateway.dialects.openai_chat.tool_names import Name, flat, nine, wire_names
+from trunkline_gateway.dialects.openai_chat.tool_names import Name, fitting, flat, nine, short_id, wire_names
 
 Message: TypeAlias = dict[str, object]
 
@@ -62,7 +62,7 @@ class MessagesEncoder:
 
     def name_of(self, name: Name) -> str:
         """A tool's name for the upstream."""
-        return self._names.get(name) or flat(name)
+        return self._names.get(name) or fitting(flat(name))
 
     def _turn(self, turn: exchange.Turn) -> Iterator[Message]:
         match turn.role:
@@ -199,4 +199,4 @@ class MessagesEncoder:
         return wire
 
     def _call_id(self, call_id: str) -> str:
-        return nine(call_id) if "tool_call_ids_of_nine" in self._quirks else call_id
+        return nine(call_id) if "tool_call_ids_of_nine" in self._quirks else short_id(call_id)

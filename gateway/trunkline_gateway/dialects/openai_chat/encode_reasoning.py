@@ -11,6 +11,7 @@ from trunkline_gateway import exchange
 from trunkline_gateway.dialect import Target
 from trunkline_gateway.dialects.openai_chat import vocabulary
 from trunkline_gateway.dialects.openai_chat.encode_parts import Lost
+from trunkline_gateway.dialects.openai_chat.tool_names import short_id
 from trunkline_gateway.exchange import Reasoning, Seal, ToolCall
 from trunkline_gateway.exchange.origin import fits
 
@@ -102,7 +103,7 @@ def _details(
                 {
                     "type": "reasoning.encrypted",
                     "data": seal.value,
-                    "id": call.id,
+                    "id": short_id(call.id),
                     "format": vocabulary.FORMAT_OF_MAKER[seal.maker],
                     "index": len(thoughts),
                 }

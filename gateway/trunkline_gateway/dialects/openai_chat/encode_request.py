@@ -81,6 +81,12 @@ _PLAIN: Final[Sequence[tuple[str, str | None]]] = (
     ("prediction", "no_openai_only"),
 )
 _plain_of: Final = attrgetter(*(name for name, _ in _PLAIN))
+FREE_TEXT: Final = msgspec.Raw(
+    b'{"type":"object","properties":{"input":{"type":"string","description":"The whole input of the tool, as free '
+    b'text."}},"required":["input"],"additionalProperties":false}'
+)
+"""Of a tool that takes free text, where the upstream knows only functions."""
+
 _EXTENSIONS: Final = ("top_k", "min_p", "repetition_penalty")
 _THREE_EFFORTS: Final[Mapping[str, str]] = {
     "minimal": "low",
@@ -218,9 +224,7 @@ def _tools(body: dict[str, object], request: exchange.ChatRequest, messages: Mes
         if isinstance(tool, HostedTool):
             _hosted(body, tools, tool, quirks, lost)
         elif not only or tool.name in only:
-            wire = _tool(tool, messages, quirks, lost)
-            if wire is not None:
-                tools.append(wire)
+            tools.append(_tool(tool, messages, quirks, lost))
     if not tools:
         return  # a choice without tools is refused
     body["tools"] = tools
@@ -236,7 +240,7 @@ def _tools(body: dict[str, object], request: exchange.ChatRequest, messages: Mes
             body["parallel_tool_calls"] = parallel
 
 
-def _tool(tool: Tool, messages: MessagesEncoder, quirks: frozenset[str], lost: Lost) -> dict[str, object] | None:
+def _tool(tool: Tool, messages: MessagesEncoder, quirks: frozenset[str], lost: Lost) -> dict[str, object]:
     function: dict[str, object] = {"name": messages.name_of((tool.name, tool.namespace))}
     if tool.namespace_description:
         lost.add("tools.namespace")
@@ -245,11 +249,14 @@ def _tool(tool: Tool, messages: MessagesEncoder, quirks: frozenset[str], lost: L
     wire: dict[str, object]
     if tool.custom:
         if "no_custom_tools" in quirks:
+            # A function with one argument, which the answer's decoder takes out of it again; the grammar is lost.
             lost.add("tools.custom")
-            return None
-        if tool.format is not None:
-            function["format"] = custom_format.write(tool.format)
-        wire = {"type": "custom", "custom": function}
+            function["parameters"] = FREE_TEXT
+            wire = {"type": "function", "function": function}
+        else:
+            if tool.format is not None:
+                function["format"] = custom_format.write(tool.format)
+            wire = {"type": "custom", "custom": function}
     else:
         if tool.parameters is not None:
             function["parameters"] = tool.parameters
@@ -291,7 +298,8 @@ def _choice(
     quirks: frozenset[str],
     lost: Lost,
 ) -> object:
-    custom = {tool.name for tool in tools if isinstance(tool, Tool) and tool.custom}
+    is_spoken = "no_custom_tools" not in quirks
+    custom = {tool.name for tool in tools if isinstance(tool, Tool) and tool.custom and is_spoken}
     namespaces = {tool.name: tool.namespace for tool in tools if isinstance(tool, Tool)}
 
     def named(name: str) -> dict[str, object]:

@@ -1,4 +1,9 @@
-"""Names of tools as an upstream gets them, and back: chat completions has no namespaces and wants names to differ."""
+"""Names of tools and ids of calls as an upstream gets them, and names back.
+
+Chat completions has no namespaces and wants names to differ; a name is up to 64 letters, digits, underscores and
+dashes (https://platform.openai.com/docs/api-reference/chat/create#chat-create-tools), and an id up to 40 characters.
+Other dialects allow more, and what does not fit is made to fit, the same way each time.
+"""
 
 import hashlib
 import re
@@ -15,6 +20,10 @@ _NO_NAMES: Final[Mapping[Name, str]] = MappingProxyType({})
 _NINE: Final = re.compile(r"[A-Za-z0-9]{9}")
 _LETTERS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _MAX_CHARACTERS: Final = 64
+_MAX_ID_CHARACTERS: Final = 40
+_FITS: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_UNFIT: Final = re.compile(r"[^A-Za-z0-9_-]")
+_DIGEST_CHARACTERS: Final = 8
 
 
 def flat(name: Name) -> str:
@@ -23,22 +32,37 @@ def flat(name: Name) -> str:
 
 
 def wire_names(tools: Sequence[Tool | HostedTool]) -> Mapping[Name, str]:
-    """Each tool's name for the upstream; another one where two would be the same, or where it would be too long."""
+    """Each tool's name for the upstream; another one where two would be the same, or where it would not fit."""
     if not tools:
         return _NO_NAMES
     names = [(tool.name, tool.namespace) for tool in tools if isinstance(tool, Tool)]
-    taken: set[str] = {name for name, namespace in names if namespace is None}
+    taken: set[str] = {name for name, namespace in names if namespace is None and _FITS.fullmatch(name)}
     made: dict[Name, str] = {}
     for name in names:
         if name in made:
             continue
-        wire = flat(name)
-        if name[1] is not None:
-            while wire in taken or len(wire) > _MAX_CHARACTERS:
-                wire = f"{_digest(wire, 8)}__{name[0]}"[:_MAX_CHARACTERS]
+        wire = fitting(flat(name))
+        if name != (wire, None):
+            while wire in taken:
+                wire = f"{_digest(wire, _DIGEST_CHARACTERS)}__{_UNFIT.sub('_', name[0])}"[:_MAX_CHARACTERS]
             taken.add(wire)
         made[name] = wire
     return made
+
+
+def fitting(name: str) -> str:
+    """A name that the upstream takes: itself if it does."""
+    if _FITS.fullmatch(name):
+        return name
+    kept = _UNFIT.sub("_", name)[: _MAX_CHARACTERS - _DIGEST_CHARACTERS - 1]
+    return f"{kept}_{_digest(name, _DIGEST_CHARACTERS)}"
+
+
+def short_id(call_id: str) -> str:
+    """A call's id that is not too long: itself if it is not."""
+    if len(call_id) <= _MAX_ID_CHARACTERS:
+        return call_id
+    return f"{call_id[: _MAX_ID_CHARACTERS - _DIGEST_CHARACTERS - 1]}_{_digest(call_id, _DIGEST_CHARACTERS)}"
 
 
 def nine(call_id: str) -> str:
