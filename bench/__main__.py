@@ -1,6 +1,7 @@
 """Benchmarks of the hot path against nginx, in one run on one pinned core; see docs/reference/benchmarks.md.
 
     PYTHONPATH=tests python -m bench quick        throughput and streams against nginx, about 40 s (make bench-quick)
+    PYTHONPATH=tests python -m bench translated   what translating between dialects costs, beside passing on
     PYTHONPATH=tests python -m bench all          the whole table (make bench)
     PYTHONPATH=tests python -m bench check        the short form of CI: fails under 0.85 of bench/recorded.json
     PYTHONPATH=tests python -m bench record       measure as `check` does, and write bench/recorded.json
@@ -25,10 +26,16 @@ from typing import Any
 
 from bench import diff, idle, load, machine, peers, profiling, report, scenarios, soak, wire
 from bench.scenarios import Effort, Scenario
-from bench.sides import Bench, Side, Trunkline
+from bench.sides import Bench, Pair, Side, Trunkline
 
 RECORDED = machine.ROOT / "bench" / "recorded.json"
 _CHECKED = (scenarios.THROUGHPUT, scenarios.STREAMS, scenarios.PACED)
+_CHECKED_TRANSLATIONS = (scenarios.TRANSLATED, scenarios.TRANSLATED_PACED)
+_CHECKED_PAIRS = 3
+
+
+Again = Callable[[Sequence[str]], dict[str, float]]
+"""Measures the scenarios once more that sentences of `report.regressions` are about."""
 
 
 def _effort(given: argparse.Namespace, rounds: int, seconds: float) -> Effort:
@@ -55,8 +62,13 @@ def quick(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
     return _table(bench, _CHECKED, [bench.nginx(), _ours(bench, given)], _effort(given, 3, 2))
 
 
+def translated(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
+    """Answers and streams that are translated, beside those of the same gateway that are passed on."""
+    return _table(bench, scenarios.TRANSLATIONS, bench.pairs(given.tree), _effort(given, 3, 2))
+
+
 def everything(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
-    """All scenarios, latency at half load, start-up and memory, idle streams."""
+    """All scenarios, latency at half load, start-up and memory, idle streams, translation."""
     nginx, ours, effort = bench.nginx(), _ours(bench, given), _effort(given, 3, 3)
     figures = _table(bench, scenarios.SCENARIOS, [nginx, ours], effort)
     rate = figures[scenarios.THROUGHPUT.name][ours.name]["per_second"] / 2
@@ -66,7 +78,7 @@ def everything(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
     figures["memory"] = scenarios.memory([nginx, ours])
     print("\n".join(scenarios.memory_lines(figures["memory"], [nginx.name, ours.name])), end="\n\n", flush=True)
     figures["idle streams"] = _idle(bench, [nginx, ours], given)
-    return figures
+    return {**figures, **translated(bench, given)}
 
 
 def idle_streams(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
@@ -89,26 +101,54 @@ def _ratios(bench: Bench, sides: Sequence[Side], chosen: Sequence[Scenario], eff
     }
 
 
+def _translated_ratios(
+    bench: Bench, pairs: Sequence[Pair], chosen: Sequence[Scenario], effort: Effort
+) -> dict[str, float]:
+    """By CPU time: one process serves all pairs, so that is what can differ, and nobody else's load is in it."""
+    figures = _table(bench, chosen, pairs, effort)
+    return {
+        f"{scenario.name}, {pair.name} (CPU)": figures[scenario.name][pair.name]["cpu_ratio"]
+        for scenario in chosen
+        for pair in pairs[1:]
+    }
+
+
+def _measured(bench: Bench, given: argparse.Namespace, rounds: int) -> tuple[dict[str, float], Again]:
+    """All ratios that are recorded, and how to measure some of them once more."""
+    effort = _effort(given, rounds, 2)
+    short = Effort(min(effort.rounds, 2), min(effort.seconds, 0.8))
+    sides: list[Side] = [bench.nginx(), _ours(bench, given)]
+    ratios = _ratios(bench, sides, _CHECKED, effort)
+    pairs = bench.pairs(given.tree)[:_CHECKED_PAIRS]
+    ratios |= _translated_ratios(bench, pairs, _CHECKED_TRANSLATIONS, short)
+
+    def again(doubtful: Sequence[str]) -> dict[str, float]:
+        def is_meant(scenario: Scenario) -> bool:
+            return any(said.startswith(scenario.name) for said in doubtful)
+
+        found = _ratios(bench, sides, [each for each in _CHECKED if is_meant(each)], effort)
+        meant = [each for each in _CHECKED_TRANSLATIONS if is_meant(each)]
+        return found | _translated_ratios(bench, pairs, meant, short)
+
+    return ratios, again
+
+
 def check(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
     """Measure the ratios that are recorded; what seems too low is measured once more, and the better figure counts."""
     if not RECORDED.exists():
         raise machine.MissingError(f"there is no {RECORDED}; write it with make bench-record")
     recorded = json.loads(RECORDED.read_text(encoding="utf-8"))["ratios"]
-    effort = _effort(given, 3, 2)
-    sides: list[Side] = [bench.nginx(), _ours(bench, given)]
-    ratios = _ratios(bench, sides, _CHECKED, effort)
+    ratios, measure_again = _measured(bench, given, 3)
     if doubtful := report.regressions(ratios, recorded):
         print("once more, to be sure:", *doubtful, sep="\n  ", end="\n\n")
-        again = [each for each in _CHECKED if any(said.startswith(each.name) for said in doubtful)]
-        for name, value in _ratios(bench, sides, again, effort).items():
+        for name, value in measure_again(doubtful).items():
             ratios[name] = max(value, ratios[name])
     return {"ratios": ratios, "recorded": recorded, "failed": report.regressions(ratios, recorded)}
 
 
 def record(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
     """Measure what `check` does, longer, and write it down."""
-    sides: list[Side] = [bench.nginx(), _ours(bench, given)]
-    ratios = _ratios(bench, sides, _CHECKED, _effort(given, 5, 2))
+    ratios, _ = _measured(bench, given, 5)
     figures = {"ratios": ratios, "machine": machine.describe()}
     report.write(RECORDED, figures)
     return figures
@@ -150,7 +190,8 @@ def soaked(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
 def profile(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
     """Where the gateway's time goes."""
     kinds = {each.name: each for each in (wire.WHOLE, wire.LARGE, wire.STREAM, wire.PACED, wire.TLS)}
-    ours, seconds = _ours(bench, given), given.seconds or 8.0
+    ours: Trunkline | Pair = _ours(bench, given) if given.pair is None else bench.pairs(given.tree)[given.pair]
+    seconds = given.seconds or 8.0
     if given.perf:
         found = profiling.perf(bench, ours, kinds[given.kind], seconds=seconds)
     else:
@@ -163,6 +204,7 @@ def profile(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
 
 COMMANDS: dict[str, Callable[[Bench, argparse.Namespace], dict[str, Any]]] = {
     "quick": quick,
+    "translated": translated,
     "all": everything,
     "check": check,
     "record": record,
@@ -195,6 +237,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--kind", choices=("whole", "large", "stream", "paced", "tls"), default="whole", help="profile: load"
     )
+    made.add_argument("--pair", type=int, choices=range(4), help="profile: as `translated` shows them; 0: passed on")
     made.add_argument("--raw", type=Path, help="profile: keep py-spy's stacks here")
     made.add_argument("--top", type=int, default=40, help="profile: how many functions to print")
     return made

@@ -2,7 +2,9 @@
 
     python -m bench.feed '{"socket": PATH, "groups": N, "keys": N, "upstreams": {NAME: URL}, "ca": PEM}'
 
-Groups ``bench-N`` are served by the upstream ``bench``; every other upstream NAME has one group, ``NAME-0``. Keys are
+Groups ``bench-N`` are served by the upstream ``bench``, and groups ``messages-N`` by the upstream ``messages``, where
+there is one; every other upstream NAME has one group, ``NAME-0``. Those called ``messages`` and so on speak Anthropic's
+dialect, the others OpenAI chat. Keys are
 those of `wire.client_key`. Each line on the standard input makes one round of changes (a group and a key come and
 change) and is answered by a line once the gateway has acknowledged them. The end of the input ends the process.
 """
@@ -43,11 +45,12 @@ def _secret(name: str, value: bytes) -> pb.Resource:
 
 
 def _upstream(name: str, url: str, *, ca: str = "") -> pb.Resource:
+    speaks_messages = name.startswith("bench/messages")
     body = pb.Upstream(
         credential=name.partition("/")[2],
-        provider="openai-compatible",
+        provider="anthropic" if speaks_messages else "openai-compatible",
         base_url=url,
-        dialects=["openai_chat"],
+        dialects=["anthropic_messages" if speaks_messages else "openai_chat"],
         direct_namespaces=_EVERYWHERE,
         auth_header="authorization",
         auth_scheme="Bearer ",
@@ -87,9 +90,8 @@ def resources(groups: int, keys: int, upstreams: dict[str, str], ca: str) -> lis
     made = [_secret("bench/key", wire.UPSTREAM_KEY.encode()), _secret("bench/ca", ca.encode())]
     for name, url in upstreams.items():
         made.append(_upstream(f"bench/{name}", url, ca="bench/ca" if url.startswith("https:") else ""))
-        if name != "bench":
-            made.append(_route(f"{name}-0", f"bench/{name}"))
-    made += [_route(f"bench-{n}", "bench/bench") for n in range(groups)]
+        many = groups if name in wire.MANY else 1
+        made += [_route(f"{name}-{n}", f"bench/{name}") for n in range(many)]
     made += [_key(f"key-{n}", wire.client_key(n)) for n in range(keys)]
     return made
 

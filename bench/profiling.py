@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench import load, wire
 from bench.machine import MissingError
-from bench.sides import Bench, Trunkline
+from bench.sides import Bench, Pair, Trunkline
 
 _LINE = re.compile(r":\d+\)$")
 
@@ -44,7 +44,14 @@ def lines(stacks: Iterable[str], top: int = 40) -> list[str]:
 
 
 def py_spy(
-    bench: Bench, ours: Trunkline, kind: wire.Kind, *, seconds: float, program: str, raw: Path | None, top: int = 40
+    bench: Bench,
+    ours: Trunkline | Pair,
+    kind: wire.Kind,
+    *,
+    seconds: float,
+    program: str,
+    raw: Path | None,
+    top: int = 40,
 ) -> list[str]:
     """Profile the gateway under a closed loop of ``kind``.
 
@@ -63,7 +70,7 @@ def py_spy(
     return lines(into.read_text(encoding="utf-8").splitlines(), top)
 
 
-def perf(bench: Bench, ours: Trunkline, kind: wire.Kind, *, seconds: float) -> list[str]:
+def perf(bench: Bench, ours: Trunkline | Pair, kind: wire.Kind, *, seconds: float) -> list[str]:
     """Sample the process with Linux perf, kernel included.
 
     Raises:
@@ -97,7 +104,7 @@ def perf(bench: Bench, ours: Trunkline, kind: wire.Kind, *, seconds: float) -> l
     return [line for line in shown if line and not line.startswith("#")] or [said]
 
 
-def _during(bench: Bench, ours: Trunkline, kind: wire.Kind, seconds: float, argv: list[str]) -> str:
+def _during(bench: Bench, ours: Trunkline | Pair, kind: wire.Kind, seconds: float, argv: list[str]) -> str:
     """Run a profiler while the load runs; returns what the profiler said."""
     runs: list[load.Run] = []
     loading = threading.Thread(target=lambda: runs.append(load.run(bench, ours, kind, seconds=seconds + 2)))

@@ -61,6 +61,12 @@ STREAMS = Scenario("streams, flat out", "events/s", wire.STREAM, _events, _event
 PACED = Scenario("streams, event by event", "events/s", wire.PACED, _events, _event_cpu)
 SCENARIOS = (THROUGHPUT, LARGE, TLS, STREAMS, PACED)
 
+TRANSLATED = Scenario("translated 1 KB", "requests/s", wire.WHOLE, _answers, _cpu)
+TRANSLATED_STREAMS = Scenario("translated streams, flat out", "events/s", wire.STREAM, _events, _event_cpu)
+TRANSLATED_PACED = Scenario("translated streams, event by event", "events/s", wire.PACED, _events, _event_cpu)
+TRANSLATIONS = (TRANSLATED, TRANSLATED_STREAMS, TRANSLATED_PACED)
+"""For the sides of `sides.Bench.pairs`: a ratio is what a translated answer reaches of one that is passed on."""
+
 
 def compare(
     bench: Bench, scenario: Scenario, sides: Sequence[Side], effort: Effort, *, tolerant: bool = False

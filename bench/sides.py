@@ -5,7 +5,9 @@ understands. Upstream names:
 
 - ``bench``, ``stream``: the double, as fast as it can (nginx: ``stream`` is not buffered);
 - ``paced``: the double, one event per stream and tick; ``idle``: one event per stream every 20 seconds;
-- ``tls``: an nginx with a certificate of an authority of our own, which every side checks.
+- ``tls``: an nginx with a certificate of an authority of our own, which every side checks;
+- ``messages``, ``messages-paced``: ``bench`` and ``paced`` as they speak Anthropic's dialect, for gateways that
+  translate.
 """
 
 import json
@@ -15,11 +17,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Protocol, Self
 
 from bench import machine, wire
@@ -31,6 +34,9 @@ from harness.ports import free_port, free_ports
 GROUPS = 1_000
 KEYS = 10_000
 EVENTS = 500
+MESSAGES = MappingProxyType({"bench": "messages", "stream": "messages", "paced": "messages-paced"})
+"""Upstreams, and what they are called where they speak Anthropic's dialect."""
+
 _KEEP_ALIVE = 2048
 
 
@@ -116,6 +122,8 @@ class Upstreams:
 
     def url(self, name: str) -> str:
         """Base URL for a ProviderCredential."""
+        if name in MESSAGES.values():
+            return f"http://127.0.0.1:{self.ports['paced' if name == MESSAGES['paced'] else 'bench']}"
         return f"{'https' if name == 'tls' else 'http'}://127.0.0.1:{self.ports[name]}/v1"
 
     def close(self) -> None:
@@ -226,6 +234,7 @@ class Trunkline:
         python: str = sys.executable,
         groups: int = GROUPS,
         keys: int = KEYS,
+        translates: bool = False,
     ) -> None:
         self.name = name
         self.groups, self.keys = groups, keys
@@ -235,11 +244,12 @@ class Trunkline:
         places = [tree / each for each in ("protocol", "gateway", "operator", "cli")]
         env = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
         env["PYTHONPATH"] = os.pathsep.join(map(str, [*places, machine.ROOT, machine.ROOT / "tests"]))
+        names = (*upstreams.ports, *sorted(set(MESSAGES.values()))) if translates else tuple(upstreams.ports)
         told = {
             "socket": str(home / "operator.sock"),
             "groups": groups,
             "keys": keys,
-            "upstreams": {each: upstreams.url(each) for each in upstreams.ports},
+            "upstreams": {each: upstreams.url(each) for each in names},
             "ca": upstreams.certificate.ca.read_text(encoding="ascii") if upstreams.certificate else "",
         }
         self._feed = subprocess.Popen(
@@ -295,6 +305,35 @@ class Trunkline:
             pass
 
 
+class Pair:
+    """A running gateway, as it is seen by clients of one dialect whose models are served in another, or the same.
+
+    Args:
+        gateway: It; made with ``translates``.
+        client: What the clients speak.
+        upstreams: Of the models, by that of the kind of request; else that one itself, which speaks OpenAI chat.
+        name: Shown.
+    """
+
+    def __init__(
+        self, gateway: Trunkline, name: str, client: str, upstreams: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self.name = name
+        self.child = gateway.child
+        self._gateway = gateway
+        self._client = client
+        self._upstreams = upstreams
+
+    def port(self, upstream: str) -> int:
+        """See `Side`."""
+        return self._gateway.port(upstream)
+
+    def requests(self, kind: wire.Kind) -> list[bytes]:
+        """See `Side`."""
+        asked = replace(kind, upstream=self._upstreams.get(kind.upstream, kind.upstream))
+        return wire.mixed(asked, groups=self._gateway.groups, keys=self._gateway.keys, dialect=self._client)
+
+
 class Bench:
     """Upstreams, sides and scratch space of one run.
 
@@ -334,11 +373,28 @@ class Bench:
         self._stack.callback(made.child.kill)
         return made
 
-    def trunkline(self, name: str = "trunkline", tree: Path = machine.ROOT, python: str = sys.executable) -> Trunkline:
-        """A started gateway that is ready."""
-        made = Trunkline(self.upstreams, self.directory, name=name, tree=tree, python=python)
+    def trunkline(
+        self,
+        name: str = "trunkline",
+        tree: Path = machine.ROOT,
+        python: str = sys.executable,
+        *,
+        translates: bool = False,
+    ) -> Trunkline:
+        """A started gateway that is ready; with ``translates`` it has as many models again, of ``messages``."""
+        made = Trunkline(self.upstreams, self.directory, name=name, tree=tree, python=python, translates=translates)
         self._stack.callback(made.close)
         return made
+
+    def pairs(self, tree: Path = machine.ROOT) -> list[Pair]:
+        """One gateway as clients of several dialects see it; the first is not translated."""
+        gateway = self.trunkline("translating", tree, translates=True)
+        return [
+            Pair(gateway, "chat to chat, passed on", "openai_chat"),
+            Pair(gateway, "messages to chat", "anthropic_messages"),
+            Pair(gateway, "chat to messages", "openai_chat", MESSAGES),
+            Pair(gateway, "gemini to chat", "gemini_generate"),
+        ]
 
     def adopt(self, child: Child) -> Child:
         """End ``child`` with this run."""

@@ -20,21 +20,18 @@ def request(
     *,
     body_bytes: int = 1024,
     stream: bool = False,
-    path: str = "/v1/chat/completions",
+    path: str = "",
+    dialect: str = "openai_chat",
     extra: dict[str, str] | None = None,
 ) -> bytes:
-    """One chat completion as clients send it, about ``body_bytes`` long."""
-    asked: dict[str, object] = {"model": model, "temperature": 0.7, "max_tokens": 512}
-    if stream:
-        asked["stream"] = True
+    """One question as clients of ``dialect`` send it, about ``body_bytes`` long; ``path`` replaces the dialect's."""
     words = "The quick brown fox jumps over the lazy dog. It said \\" + '"no"' + "\\ twice.\n"
-    messages = [{"role": "system", "content": "You are a terse assistant."}]
-    empty = len(json.dumps({**asked, "messages": [*messages, {"role": "user", "content": ""}]}))
+    empty = len(json.dumps(_question(dialect, model, "", stream=stream)))
     text = (words * (body_bytes // len(words) + 1))[: max(1, int((body_bytes - empty) * 0.92))]
-    asked["messages"] = [*messages, {"role": "user", "content": text}]
+    asked = _question(dialect, model, text, stream=stream)
     body = json.dumps(asked).replace('"stream": true', '"stream":true').encode()
     head = [
-        f"POST {path} HTTP/1.1",
+        f"POST {path or _path(dialect, model, stream=stream)} HTTP/1.1",
         "Host: 127.0.0.1",
         f"Authorization: Bearer {key}",
         "Content-Type: application/json",
@@ -44,6 +41,33 @@ def request(
         f"Content-Length: {len(body)}",
     ]
     return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
+def _path(dialect: str, model: str, *, stream: bool) -> str:
+    match dialect:
+        case "anthropic_messages":
+            return "/v1/messages"
+        case "gemini_generate":
+            return f"/v1beta/models/{model}:" + ("streamGenerateContent?alt=sse" if stream else "generateContent")
+        case _:
+            return "/v1/chat/completions"
+
+
+def _question(dialect: str, model: str, text: str, *, stream: bool) -> dict[str, object]:
+    system = "You are a terse assistant."
+    if dialect == "gemini_generate":
+        return {
+            "systemInstruction": {"parts": [{"text": system}]},
+            "generationConfig": {"temperature": 0.7, "maxOutputTokens": 512},
+            "contents": [{"role": "user", "parts": [{"text": text}]}],
+        }
+    asked: dict[str, object] = {"model": model, "temperature": 0.7, "max_tokens": 512}
+    if stream:
+        asked["stream"] = True
+    messages = [{"role": "user", "content": text}]
+    if dialect == "anthropic_messages":
+        return {**asked, "system": system, "messages": messages}
+    return {**asked, "messages": [{"role": "system", "content": system}, *messages]}
 
 
 def write(path: Path, requests: list[bytes]) -> Path:
@@ -67,6 +91,9 @@ class Kind:
     stream: bool = False
 
 
+MANY = frozenset({"bench", "messages"})
+"""Upstreams that have as many groups as there are; others have one."""
+
 WHOLE = Kind("whole", "bench", 1024)
 LARGE = Kind("large", "bench", 115_000)
 STREAM = Kind("stream", "stream", 512, stream=True)
@@ -75,10 +102,10 @@ IDLE = Kind("idle", "idle", 512, stream=True)
 TLS = Kind("tls", "tls", 1024)
 
 
-def mixed(kind: Kind, *, groups: int, keys: int, path: str = "/v1/chat/completions") -> list[bytes]:
+def mixed(kind: Kind, *, groups: int, keys: int, path: str = "", dialect: str = "openai_chat") -> list[bytes]:
     """Requests of one kind over random groups and keys, the same ones each time."""
     chance = random.Random(4)
-    if kind.upstream != "bench":
+    if kind.upstream not in MANY:
         groups = 1
     return [
         request(
@@ -87,6 +114,7 @@ def mixed(kind: Kind, *, groups: int, keys: int, path: str = "/v1/chat/completio
             body_bytes=kind.body_bytes,
             stream=kind.stream,
             path=path,
+            dialect=dialect,
         )
         for _ in range(32 if kind.body_bytes > 10_000 else 512)
     ]

@@ -1,9 +1,11 @@
-/* An OpenAI-compatible upstream, as fast as one core allows: whole answers of about 1 KB, and streams.
+/* An upstream, as fast as one core allows: whole answers of about 1 KB, and streams. It speaks OpenAI's chat
+ * completions, and Anthropic's Messages on paths that end in /messages.
  *
  *     double PORT EVENTS TICK_MICROSECONDS SLICES
  *
  * A request whose body asks for a stream ("stream":true within its first 8 KiB) gets EVENTS chunks of about 200 bytes,
- * then usage and [DONE]; each event is one send(). TICK 0: as fast as sockets take them, in turn over all streams.
+ * then usage and [DONE] (of Messages: the same number of deltas and what stands around them); each event is one send(),
+ * but for the two before the first delta of a message. TICK 0: as fast as sockets take them, in turn over all streams.
  * Else every stream gets one event each SLICES ticks (a slice of the streams at each tick), so that each event reaches
  * the server under test by itself: what it costs can then be told from what reading many at once saves. The first two
  * events, which hold the first word, come at once.
@@ -24,8 +26,15 @@
 
 enum { MAX_HEAD = 16384, KEPT_BODY = 8192, MAX_FDS = 65536, BATCH = 256 };
 
+/* What a dialect answers, as it is sent. */
+struct form {
+	char whole[4096], first[1024], middle[512], finish[512], usage[512], done[128];
+	size_t whole_length, first_length, middle_length, finish_length, usage_length, done_length;
+};
+
 struct connection {
 	int fd;
+	const struct form *form; /* that its request asks for */
 	size_t head_length;      /* of what is read of a head; the body is not kept but for its beginning */
 	size_t body_left, kept;
 	int in_body;
@@ -40,42 +49,85 @@ struct connection {
 static struct connection *connections[MAX_FDS], *active[MAX_FDS];
 static long actives, events;
 static int poller, ticking;
-static char whole[4096], stream_head[512], first[512], middle[512], finish[512], usage[512], done[64];
-static size_t whole_length, stream_head_length, first_length, middle_length, finish_length, usage_length, done_length;
+static struct form chat, messages;
+static char stream_head[512];
+static size_t stream_head_length;
 
 static size_t chunk(char *into, const char *payload)
 {
 	return sprintf(into, "%zx\r\ndata: %s\n\n\r\n", strlen(payload) + 8, payload);
 }
 
-static void prepare(void)
+static size_t named_chunk(char *into, const char *name, const char *payload)
 {
+	return sprintf(into, "%zx\r\nevent: %s\ndata: %s\n\n\r\n", strlen(name) + strlen(payload) + 16, name, payload);
+}
+
+static size_t whole_answer(char *into, const char *json)
+{
+	return sprintf(into, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %zu\r\n\r\n%s",
+		strlen(json), json);
+}
+
+static void prepare_messages(const char *text)
+{
+	struct form *f = &messages;
+	char json[2048];
+	sprintf(json, "{\"id\":\"msg_0123456789abcdef\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"double-1\","
+		"\"content\":[{\"type\":\"text\",\"text\":\"%s\"}],\"stop_reason\":\"end_turn\",\"stop_sequence\":null,"
+		"\"usage\":{\"input_tokens\":211,\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0,"
+		"\"output_tokens\":175,\"service_tier\":\"standard\"}}", text);
+	f->whole_length = whole_answer(f->whole, json);
+	f->first_length = named_chunk(f->first, "message_start", "{\"type\":\"message_start\",\"message\":{"
+		"\"id\":\"msg_0123456789abcdef\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"double-1\","
+		"\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":211,"
+		"\"output_tokens\":1}}}");
+	f->first_length += named_chunk(f->first + f->first_length, "content_block_start",
+		"{\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}");
+	f->middle_length = named_chunk(f->middle, "content_block_delta", "{\"type\":\"content_block_delta\",\"index\":0,"
+		"\"delta\":{\"type\":\"text_delta\",\"text\":\" a word\"}}");
+	f->finish_length = named_chunk(f->finish, "content_block_stop", "{\"type\":\"content_block_stop\",\"index\":0}");
+	f->usage_length = named_chunk(f->usage, "message_delta", "{\"type\":\"message_delta\",\"delta\":{"
+		"\"stop_reason\":\"end_turn\",\"stop_sequence\":null},\"usage\":{\"output_tokens\":500}}");
+	f->done_length = named_chunk(f->done, "message_stop", "{\"type\":\"message_stop\"}");
+	f->done_length += sprintf(f->done + f->done_length, "0\r\n\r\n");
+}
+
+static void prepare_chat(const char *text)
+{
+	struct form *f = &chat;
 	static const char chunk_form[] =
 		"{\"id\":\"chatcmpl-0123456789abcdef\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,"
 		"\"model\":\"double-1\",\"choices\":[{\"index\":0,\"delta\":%s,\"finish_reason\":%s}]}";
-	char text[701], payload[512], json[2048];
-	memset(text, 'x', 700);
-	text[700] = 0;
-	int length = sprintf(json,
+	char payload[512], json[2048];
+	sprintf(json,
 		"{\"id\":\"chatcmpl-0123456789abcdef\",\"object\":\"chat.completion\",\"created\":1700000000,"
 		"\"model\":\"double-1\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"%s\"},"
 		"\"logprobs\":null,\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":211,\"completion_tokens\":175,"
 		"\"total_tokens\":386}}", text);
-	whole_length = sprintf(whole, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s",
-		length, json);
-	stream_head_length = sprintf(stream_head, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
-		"cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n");
+	f->whole_length = whole_answer(f->whole, json);
 	sprintf(payload, chunk_form, "{\"role\":\"assistant\",\"content\":\"\"}", "null");
-	first_length = chunk(first, payload);
+	f->first_length = chunk(f->first, payload);
 	sprintf(payload, chunk_form, "{\"content\":\" a word\"}", "null");
-	middle_length = chunk(middle, payload);
+	f->middle_length = chunk(f->middle, payload);
 	sprintf(payload, chunk_form, "{}", "\"stop\"");
-	finish_length = chunk(finish, payload);
-	usage_length = chunk(usage, "{\"id\":\"chatcmpl-0123456789abcdef\",\"object\":\"chat.completion.chunk\","
+	f->finish_length = chunk(f->finish, payload);
+	f->usage_length = chunk(f->usage, "{\"id\":\"chatcmpl-0123456789abcdef\",\"object\":\"chat.completion.chunk\","
 		"\"created\":1700000000,\"model\":\"double-1\",\"choices\":[],\"usage\":{\"prompt_tokens\":211,"
 		"\"completion_tokens\":500,\"total_tokens\":711}}");
-	done_length = chunk(done, "[DONE]");
-	done_length += sprintf(done + done_length, "0\r\n\r\n");
+	f->done_length = chunk(f->done, "[DONE]");
+	f->done_length += sprintf(f->done + f->done_length, "0\r\n\r\n");
+}
+
+static void prepare(void)
+{
+	char text[701];
+	memset(text, 'x', 700);
+	text[700] = 0;
+	stream_head_length = sprintf(stream_head, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+		"cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n");
+	prepare_chat(text);
+	prepare_messages(text);
 }
 
 static void leave(struct connection *c)
@@ -133,20 +185,21 @@ static int put(struct connection *c, const char *bytes, size_t length)
 /* Sends one event of a running stream. */
 static void step(struct connection *c)
 {
+	const struct form *f = c->form;
 	long n = c->next++;
 	if (n < 0)
 		return;
 	if (n == events + 1) {
 		leave(c);
-		put(c, done, done_length);
+		put(c, f->done, f->done_length);
 	} else if (n == events)
-		put(c, usage, usage_length);
+		put(c, f->usage, f->usage_length);
 	else if (n == events - 1)
-		put(c, finish, finish_length);
+		put(c, f->finish, f->finish_length);
 	else if (n == 0)
-		put(c, first, first_length);
+		put(c, f->first, f->first_length);
 	else
-		put(c, middle, middle_length);
+		put(c, f->middle, f->middle_length);
 }
 
 /* The request is complete. Returns 0 when the connection is gone. */
@@ -156,7 +209,7 @@ static int answer(struct connection *c)
 	c->in_body = 0;
 	c->head_length = c->kept = 0;
 	if (!streamed)
-		return put(c, whole, whole_length);
+		return put(c, c->form->whole, c->form->whole_length);
 	c->next = 0;
 	c->active = actives;
 	active[actives++] = c;
@@ -197,6 +250,7 @@ static int feed(struct connection *c, const char *bytes, size_t length)
 			return 1;
 		}
 		size_t head_length = end + 4 - c->head;
+		c->form = memmem(c->head, strchr(c->head, '\n') - c->head, "/messages ", 10) ? &messages : &chat;
 		char *field = strcasestr(c->head, "\r\ncontent-length:");
 		c->body_left = field ? strtoul(field + 17, NULL, 10) : 0;
 		c->in_body = 1;

@@ -8,13 +8,14 @@ one of `errors` comes out.
 Names of what is lost (`Encoded.lost`, `StreamEncoder.lost`) are those of `exchange.losses`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
 from trunkline_gateway import errors, exchange
+from trunkline_gateway.exchange import losses
 
 Fields: TypeAlias = Mapping[str, msgspec.Raw]
 """The top-level members of a body, in order, each value as its bytes. They have been checked: UTF-8, no duplicates at
@@ -207,6 +208,9 @@ class Upstream:
         stream_decoder: For a streamed answer; None: the operation has none.
         read_error: An error body (any bytes) with its status.
         framing: Of a stream.
+        renamed: What of a body that is passed on names the model in another place than the member ``model``, written
+            anew with the upstream's name of it; None: nothing does.
+        usage_at_end: The usage of a whole answer that was too long to be held, from what stands last in it.
         parameters: Parameters by OpenAI chat's names → JSON Pointer (RFC 6901) into the body, for those whose value
             is the same kind of JSON there; what a target's ``parameters`` may set when bytes are passed on.
     """
@@ -218,6 +222,8 @@ class Upstream:
     stream_decoder: Callable[[Asked], StreamDecoder] | None = None
     read_error: Callable[[int, bytes], UpstreamError]
     framing: Literal["sse", "aws"] = "sse"
+    renamed: Callable[[Fields, str], Mapping[str, bytes]] | None = None
+    usage_at_end: Callable[[bytes], exchange.Usage | None] | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -235,3 +241,17 @@ class Codec:
 
 
 NO_CAPABILITIES: Final = Capabilities()
+
+
+def require_something(turns: Iterable[exchange.Turn], lost: Iterable[str], *, instructed: bool) -> None:
+    """For encoders that could write no turn of the user's or the model's; ``instructed``: but one of the system's.
+
+    Raises:
+        UnsupportedFeatureError: That is since nothing of what was said can be told, and not since nothing was said.
+    """
+    if instructed and not any(turn.parts for turn in turns if turn.role in ("user", "assistant")):
+        return
+    feature = losses.of_part(lost)
+    if feature is not None:
+        message = f"The model's upstream cannot be told '{feature}', and nothing else is left of the conversation."
+        raise errors.UnsupportedFeatureError(message, param=feature)

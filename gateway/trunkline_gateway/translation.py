@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
+import msgspec
+
 from trunkline_gateway import aws, exchange, secrecy, sse
 from trunkline_gateway.dialect import Frame, Ingress, StreamDecoder, StreamEncoder, Upstream, UpstreamError
 from trunkline_gateway.dialects.openai_chat import stream as openai_stream
@@ -216,9 +218,11 @@ class Translated(_Answer):
         *,
         scrub: Scrub,
         max_held_bytes: int = MAX_HELD_BYTES,
+        new_id: str = "",
     ) -> None:
         super().__init__(decoder, ingress, scrub=scrub, max_held_bytes=max_held_bytes)
         self._encoder = encoder
+        self._new_id = new_id
         self._splitter: sse.EventSplitter | aws.EventStreamSplitter = (
             sse.EventSplitter() if upstream.framing == "sse" else aws.EventStreamSplitter()
         )
@@ -255,10 +259,19 @@ class Translated(_Answer):
         return self._translate(exchange.events_of(answer))
 
     def _translate(self, events: Sequence[exchange.Event]) -> bytes:
+        if self._new_id and events:
+            events, self._new_id = self._identified(events), ""
         content = self._note(events)
         if self.error is None:
             return self._give(self._encoder.encode(events), content)
         return self._give_error(events, content)
+
+    def _identified(self, events: Sequence[exchange.Event]) -> Sequence[exchange.Event]:
+        """The first events, with an id where the upstream gave the answer none: clients tell answers apart by it."""
+        first = events[0]
+        if not isinstance(first, exchange.Start) or first.id:
+            return events
+        return [msgspec.structs.replace(first, id=self._new_id), *events[1:]]
 
     def _give_error(self, events: Sequence[exchange.Event], content: bool) -> bytes:
         before = [event for event in events if not isinstance(event, exchange.Failed)]

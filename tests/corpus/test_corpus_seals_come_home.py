@@ -112,12 +112,15 @@ def _next_request(upstream: str, ingress: str, target: Target, *, stream: bool) 
     raw = json.dumps(ANSWERS[upstream]).encode()
     answer = codecs_here.upstream(upstream).decode(raw, codecs_here.asked(target=target))
     assert isinstance(answer, exchange.Answer)
+    return codecs_here.decode_request(ingress, NEXT_TURN[ingress](_as_clients_get_it(ingress, answer, stream=stream)))
+
+
+def _as_clients_get_it(ingress: str, answer: exchange.Answer, *, stream: bool) -> dict[str, object]:
     if stream:
         written = codecs_here.stream_encoder(ingress).encode(exchange.events_of(answer))
-        body = {**sdks.PUT_TOGETHER[ingress](written)}
-    else:
-        body = json.loads(codecs_here.encode_whole(ingress, answer).body)
-    return codecs_here.decode_request(ingress, NEXT_TURN[ingress](body))
+        return {**sdks.PUT_TOGETHER[ingress](written)}
+    body: dict[str, object] = json.loads(codecs_here.encode_whole(ingress, answer).body)
+    return body
 
 
 def _seals(dialect: str, body: Mapping[str, object]) -> Sequence[object]:
@@ -179,6 +182,26 @@ def test_another_account_does_not_get_it(upstream: str, ingress: str) -> None:
         assert SEAL not in encoded.body.decode()
         assert origin.MARK not in encoded.body.decode(), "a stamped seal is for the gateway"
         assert {"reasoning_signature", "reasoning_encrypted", "reasoning"} & set(encoded.lost), other
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("ingress", ["anthropic_messages", "gemini_generate", "openai_responses"])
+def test_what_nobody_sealed_is_marked_and_nothing_is_lost_with_the_mark(ingress: str, stream: bool) -> None:
+    """Passed on unmarked to the client's own provider, it would be refused."""
+    parts = (
+        exchange.Reasoning(text="a thought", id="rs_1"),
+        exchange.ToolCall(id="call_1", name="get_weather", arguments=json.dumps(ARGUMENTS)),
+    )
+    answer = exchange.Answer(choices=(exchange.Choice(parts=parts, finish_reason="tool_calls"),), id="1", model="m")
+    sent = NEXT_TURN[ingress](_as_clients_get_it(ingress, answer, stream=stream))
+    assert f'"{origin.MARK}' in json.dumps(sent)
+    request = codecs_here.decode_request(ingress, sent)
+    assert not origin.has_seals(request)
+    target = at_account(codecs_here.target(PROVIDERS[ingress], MODELS[ingress]))
+    encoded = codecs_here.upstream(ingress).encode(request, target)
+    assert origin.MARK not in encoded.body.decode()
+    assert _seals(ingress, json.loads(encoded.body)) == []
+    assert not {"reasoning_signature", "reasoning_encrypted"} & set(encoded.lost)
 
 
 def at_account(target: Target, account: str = TARGET.account) -> Target:

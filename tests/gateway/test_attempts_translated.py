@@ -308,3 +308,117 @@ def test_case_23_betas_reach_only_who_takes_them() -> None:
     )
     assert b"anthropic-beta" not in dict(client.requests[0].headers)
     assert responder.headers["x-trunkline-lossy"] == "anthropic-beta"
+
+
+# ---- what providers do beside their manuals --------------------------------------------------------------------------
+
+BY_DIALECT = {"anthropic_messages": "anthropic", "gemini_generate": "gemini", "openai_responses": "openai"}
+
+
+def speaking(dialect: str, name: str = "other") -> Target:
+    return target(name, upstream(name, provider=BY_DIALECT[dialect], dialects=frozenset({dialect})))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("dialect", "body", "status"),
+    [
+        ("anthropic_messages", b'{"type":"error","error":{"type":"overloaded_error","message":"Busy"}}', 529),
+        ("anthropic_messages", b'{"type":"error","error":{"type":"invalid_request_error","message":"Bad"}}', 400),
+        ("gemini_generate", b'{"error":{"code":503,"message":"Busy","status":"UNAVAILABLE"}}', 503),
+        ("gemini_generate", b'{"error":{"message":"Bad","status":"INVALID_ARGUMENT"}}', 400),
+        ("gemini_generate", b'{"error":"what"}', 500),
+        ("openai_responses", b'{"error":{"code":"invalid_prompt","message":"Bad"}}', 400),
+        ("openai_responses", b'{"error":{"type":"server_error","message":"Oh"}}', 500),
+    ],
+)
+def test_an_error_that_came_with_status_200_is_none_of_success(
+    dialect: str, body: bytes, status: int, stream: bool
+) -> None:
+    asked = ASKED_STREAM if stream else ASKED
+    _, responder, _ = fakes.run(serve(fakes.call_in("openai_chat", asked, speaking(dialect)), Answer.json(body)))
+    assert responder.status == status
+    assert "error" in json.loads(responder.body)
+    if status >= 500:
+        call = fakes.call_in("openai_chat", asked, speaking(dialect), target("good"))
+        outcome, responder, _ = fakes.run(serve(call, Answer.json(body), Answer.json(WHOLE)))
+        assert (responder.status, outcome.target, len(outcome.attempts)) == (200, "good", 2)
+
+
+def test_a_whole_answer_in_place_of_a_stream_is_streamed_to_who_speaks_the_same_too() -> None:
+    call = fakes.call_in("anthropic_messages", ASKED_STREAM, claude())
+    outcome, responder, _ = fakes.run(serve(call, Answer.json(MESSAGE)))
+    seen = [name for name, _ in events(responder.body)]
+    assert (seen[0], seen[-1], outcome.streamed) == ("message_start", "message_stop", True)
+    assert b"Hallo" in responder.body
+    assert outcome.usage == exchange.Usage(prompt=5, completion=3)
+
+
+def test_a_whole_answer_to_a_request_that_only_the_upstream_can_read_stays_what_it_is() -> None:
+    asked = b'{"model":"gpt-4o","max_tokens":64,"stream":true,"messages":[{"role":"oracle","content":"Hi"}]}'
+    call = fakes.call_in("anthropic_messages", asked, claude())
+    _, responder, _ = fakes.run(serve(call, Answer.json(MESSAGE)))
+    assert (responder.status, responder.body) == (200, MESSAGE)
+
+
+def test_an_answer_without_an_id_gets_one_of_its_own() -> None:
+    nameless = json.dumps({name: value for name, value in json.loads(WHOLE).items() if name != "id"}).encode()
+    ids = set()
+    for asked in (ASKED, ASKED, ASKED_STREAM, ASKED_STREAM):
+        for dialect in ("anthropic_messages", "openai_responses"):
+            body = asked if dialect == "anthropic_messages" else asked.replace(b'"messages"', b'"input"')
+            body = body.replace(b"max_tokens", b"max_output_tokens") if dialect == "openai_responses" else body
+            call = fakes.call_in(dialect, body)
+            steps = (each.replace(b'"id":"c",', b"") for each in (ROLE, HELLO, STOP, USAGE, DONE))
+            answer = Answer.sse(*steps) if asked is ASKED_STREAM else Answer.json(nameless)
+            _, responder, _ = fakes.run(serve(call, answer))
+            if asked is ASKED_STREAM:
+                first = events(responder.body)[0][1]
+                said = first.get("message") or first.get("response")
+            else:
+                said = json.loads(responder.body)
+            assert isinstance(said, dict)
+            ids.add(said["id"])
+    assert len(ids) == 8
+
+
+def test_case_21_what_may_not_be_taken_out_is_refused_in_the_upstreams_words() -> None:
+    refused = b'{"type":"error","error":{"type":"invalid_request_error","message":"Invalid `signature`"}}'
+    call = fakes.call_in("anthropic_messages", thinking("of-another-account"), claude(), policy=Policy(lossy="Reject"))
+    outcome, responder, client = fakes.run(serve(call, Answer.json(refused, 400)))
+    assert (responder.status, len(client.requests), len(outcome.attempts)) == (400, 1, 1)
+    assert b"Invalid `signature`" in responder.body
+
+
+@pytest.mark.parametrize(
+    ("body", "sent"),
+    [
+        (
+            b'{"requests":[{"model":"models/gpt-4o","content":{"parts":[{"text":"a"}]}}]}',
+            b'{"requests":[{"model":"models/up-1","content":{"parts":[{"text":"a"}]}}]}',
+        ),
+        (
+            b'{"requests" :[{"model":"models/up-1","content":1}]}',
+            b'{"requests" :[{"model":"models/up-1","content":1}]}',
+        ),
+        (b'{"requests":{"model":3}}', b'{"requests":{"model":3}}'),
+    ],
+)
+def test_each_request_of_geminis_batch_has_the_upstreams_name_of_the_model(body: bytes, sent: bytes) -> None:
+    account = upstream("gemini", provider="gemini", dialects=frozenset({"gemini_embed"}))
+    call = fakes.call_in(
+        "gemini_embed", body, target("gemini", account), operation="embeddings", model="gpt-4o", stream=False
+    )
+    _, responder, client = fakes.run(serve(call, Answer.json(b'{"embeddings":[{"values":[1.0]}]}')))
+    assert (responder.status, client.requests[0].body) == (200, sent)
+
+
+def test_geminis_count_of_a_whole_request_has_the_upstreams_name_of_the_model() -> None:
+    account = upstream("gemini", provider="gemini", dialects=frozenset({"gemini_generate"}))
+    inner = b'{"contents":[{"parts":[{"text":"a"}]}],"model":"models/%b"}'
+    body = b'{"generateContentRequest":' + inner % b"gpt-4o" + b"}"
+    call = fakes.call_in(
+        "gemini_generate", body, target("gemini", account), operation="count_tokens", model="gpt-4o", stream=False
+    )
+    _, _, client = fakes.run(serve(call, Answer.json(b'{"totalTokens":1}')))
+    assert client.requests[0].body == b'{"generateContentRequest":' + inner % b"up-1" + b"}"

@@ -34,6 +34,8 @@ GENERATE = Match("call", "gemini_generate", model="gemini-2.5-pro", stream=False
         ("/v1/models/echo:tiny", Match("model", "", model="echo:tiny")),
         ("/v1/responses/resp_1", Match("stored", "openai_responses")),
         ("/v1/responses/resp_1/cancel", Match("stored", "openai_responses")),
+        ("/v1/responses/resp_1/input_items", Match("stored", "openai_responses")),
+        ("/responses/v1/messages", MESSAGES._replace(prefix="responses")),
         ("/anthropic/v1/messages", MESSAGES._replace(prefix="anthropic")),
         ("/my-account/v1/messages", MESSAGES._replace(prefix="my-account")),
         ("/openai/v1/chat/completions", CHAT._replace(prefix="openai")),
@@ -46,7 +48,19 @@ def test_a_path_says_what_it_is_for(path: str, found: Match) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/v1", "/v2/models", "/v1/v1/models", "/v1/nothing", "//v1/messages", "/a/b/v1/messages", "/v1/models/", ""],
+    [
+        "/",
+        "/v1",
+        "/v2/models",
+        "/v1/v1/models",
+        "/v1/nothing",
+        "//v1/messages",
+        "/a/b/v1/messages",
+        "/v1/models/",
+        "",
+        "/v1/responses/compact",
+        "/v1/responses/input_tokens",
+    ],
 )
 def test_other_paths_are_for_nothing(path: str) -> None:
     found = paths.match(path)

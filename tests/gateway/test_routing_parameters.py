@@ -131,3 +131,44 @@ def test_any_pointer_into_any_body_is_harmless_and_what_was_set_is_there(
     if not pointer.endswith("-"):
         assert again == after
     changed(after, Parameters(drop=(pointer,)))
+
+
+def test_what_a_dialect_has_no_word_for_does_not_keep_bytes_from_passing() -> None:
+    """As in a target of Claude's whose ``drop`` names what OpenAI's clients send."""
+    change = Parameters(
+        defaults=raws(max_tokens=4096),
+        clamp=(Clamp("temperature", None, 1), Clamp("top_p", None, 1)),
+        drop=("logit_bias", "seed", "/metadata/internal"),
+    )
+    assert parameters.stand_in_body(change, "anthropic_messages", PLACES)
+    body: dict[str, object] = {
+        "model": "m",
+        "max_tokens": 3,
+        "new_field": 1,
+        "metadata": {"internal": 1, "user_id": "u"},
+    }
+    assert changed(body, change) == {"model": "m", "max_tokens": 3, "new_field": 1, "metadata": {"user_id": "u"}}
+
+
+@pytest.mark.parametrize("dialect", ["anthropic_messages", "openai_responses", "gemini_generate", "bedrock_converse"])
+def test_what_has_no_place_is_known_to_be_sayable_or_not(dialect: str) -> None:
+    places = registry.UPSTREAM[dialect, "chat"].parameters
+    unsayable = {name for name in exchange.Parameters.__struct_fields__ if not parameters.can_say(dialect, name)}
+    assert "logit_bias" in unsayable
+    assert not unsayable & places.keys()
+    assert parameters.can_say(dialect, "reasoning_effort")
+    assert parameters.can_say(dialect, "response_format")
+
+
+@pytest.mark.parametrize(
+    ("config", "limit"), [("generationConfig", "maxOutputTokens"), ("generation_config", "max_output_tokens")]
+)
+def test_a_clamp_holds_however_proto_json_is_spelled(config: str, limit: str) -> None:
+    change = Parameters(clamp=(Clamp("max_tokens", None, 100),), defaults=raws(temperature=0.5))
+    body = {"contents": [], config: {limit: 99_999, "temperature": 0.1}}
+    request = envelope.parse(
+        json.dumps(body).encode(), "chat", "gemini_generate",
+        registry.INGRESS["gemini_generate", "chat"].read_envelope, model="m", stream=False,
+    )  # fmt: skip
+    after = parameters.passed_on(request, change, registry.UPSTREAM["gemini_generate", "chat"].parameters)
+    assert json.loads(after.body) == {"contents": [], config: {limit: 100, "temperature": 0.1}}

@@ -191,10 +191,11 @@ def test_turns_for_chat_completions(
     role: Any, text: str, name: str | None, cache: Any, seal: Any, quirks: set[str]
 ) -> None:
     turn = Turn(role=role, parts=(Text(text=text, cache=cache, seal=seal),), name=name)
-    request = exchange.ChatRequest(model="m", turns=(turn,))
+    last = Turn(role="user", parts=(Text(text="Go on."),))
+    request = exchange.ChatRequest(model="m", turns=(turn, last))
     target = Target(model="m", quirks=frozenset(quirks))
     short, long = MessagesEncoder(request, target), MessagesEncoder(request, target)
-    assert short.encode() == list(long._turn(turn))
+    assert short.encode() == [*long._turn(turn), *long._turn(last)]
     assert short.lost.names == long.lost.names
 
 

@@ -146,7 +146,9 @@ class Assembler:
                 self._part(event.choice, event.index, ()).ended = True
             case events.LogprobsDelta():
                 choice = self._choice(event.choice)
-                choice.logprobs = [*(choice.logprobs or ()), *event.logprobs]
+                if choice.logprobs is None:
+                    choice.logprobs = []
+                choice.logprobs.extend(event.logprobs)
             case events.UsageReport():
                 self._usage = event.usage
             case events.Finish():

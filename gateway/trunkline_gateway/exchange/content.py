@@ -221,6 +221,7 @@ class HostedStep(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         dialect: Whose words ``value`` is in; that dialect writes it back as it is.
         value: The block or item itself.
         query: What was searched for or run, as text, so that others can show it.
+        bare: ``value`` without the seal that is within it; None: there is none.
     """
 
     tool: str
@@ -228,14 +229,20 @@ class HostedStep(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     value: Json
     id: str = ""
     query: str = ""
+    bare: Json | None = None
 
 
 class Foreign(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What only one dialect can say and no other has a word for. Others report ``kind`` as lost."""
+    """What only one dialect can say and no other has a word for. Others report ``kind`` as lost.
+
+    Attributes:
+        bare: As of `HostedStep`.
+    """
 
     dialect: str
     kind: str
     value: Json
+    bare: Json | None = None
 
 
 Part: TypeAlias = (

@@ -40,6 +40,13 @@ FEATURES: Final[Mapping[str, Kind]] = {
 
 UNKNOWN: Final = "unknown"
 
+_BESIDE_NAMES: Final = """
+    system_position developer_role message_name image_detail file_context file_citations citations cache_control
+    cache_control.ttl tool_result_error
+"""
+_BESIDE: Final = frozenset(_BESIDE_NAMES.split())
+"""What is said of a part or a turn that is still there."""
+
 MAX_NAMES: Final = 32
 MAX_NAME_CHARACTERS: Final = 64
 
@@ -47,6 +54,11 @@ MAX_NAME_CHARACTERS: Final = 64
 def label(name: str) -> str:
     """The name as a metric's label: from the closed vocabulary."""
     return name if name in FEATURES else UNKNOWN
+
+
+def of_part(names: Iterable[str]) -> str | None:
+    """The first name of a part that is gone altogether; None: none is."""
+    return next((name for name in names if FEATURES.get(name) != "parameter" and name not in _BESIDE), None)
 
 
 def header(names: Iterable[str]) -> str:

@@ -6,6 +6,9 @@ through the exchange bears its maker and a fingerprint of the account; what come
 leaves out what its target could not read, and says so.
 
 A stamped seal is base64, as seals mostly are (Gemini's SDK insists on it), and begins with `MARK`.
+
+Where reasoning or a call bears no seal and its dialect's own provider insists on one, a client gets `UNSEALED`: without
+a mark, a later turn that goes to that provider would be passed on as it is, and refused.
 """
 
 import base64
@@ -16,11 +19,14 @@ from typing import Final
 
 import msgspec
 
-from trunkline_gateway.exchange.content import Maker, Part, Reasoning, Seal, Text, ToolCall
+from trunkline_gateway.exchange.content import Foreign, HostedStep, Maker, Part, Reasoning, Seal, Text, ToolCall
 from trunkline_gateway.exchange.request import ChatRequest, Request
 
 MARK: Final = "VEwx"
 """How every stamped seal begins: base64 of ``TL1``. A body that holds it must go through the exchange."""
+
+UNSEALED: Final = Seal(maker="other", value="")
+"""In place of a seal where there is none. What comes back of it is nothing."""
 
 _MARK_BYTES: Final = b"TL1"
 _CODES: Final[Mapping[Maker, bytes]] = {"openai": b"o", "anthropic": b"a", "google": b"g", "other": b"x"}
@@ -41,18 +47,19 @@ def stamp(seal: Seal) -> str:
     ).decode("ascii")
 
 
-def read(text: str, maker: Maker) -> Seal:
-    """Read what a client sends back; ``maker`` made it where it is not stamped."""
+def read(text: str, maker: Maker) -> Seal | None:
+    """Read what a client sends back; ``maker`` made it where it is not stamped. None: nothing is sealed."""
     if text.startswith(MARK):
         try:
             raw = base64.b64decode(text, validate=True)
             head = 4 + _ACCOUNT_CHARACTERS
             if len(raw) >= head and (made := _MAKERS.get(raw[3:4])) is not None:
                 account = raw[4:head].decode("ascii").rstrip("-")
-                return Seal(maker=made, account=account, value=raw[head:].decode())
+                value = raw[head:].decode()
+                return Seal(maker=made, account=account, value=value) if value else None
         except (binascii.Error, UnicodeDecodeError):
             pass
-    return Seal(maker=maker, value=text)
+    return Seal(maker=maker, value=text) if text else None
 
 
 def fits(seal: Seal | None, maker: Maker, account: str) -> bool:
@@ -79,6 +86,8 @@ def without_seals(request: Request) -> Request:
 def _is_sealed(part: Part) -> bool:
     if isinstance(part, Reasoning):
         return part.signature is not None or part.encrypted is not None
+    if isinstance(part, HostedStep | Foreign):
+        return part.bare is not None
     return isinstance(part, Text | ToolCall) and part.seal is not None
 
 
@@ -87,4 +96,6 @@ def _unsealed(part: Part) -> Part:
         return msgspec.structs.replace(part, signature=None, encrypted=None)
     if isinstance(part, Text | ToolCall):
         return msgspec.structs.replace(part, seal=None)
+    if isinstance(part, HostedStep | Foreign) and part.bare is not None:
+        return msgspec.structs.replace(part, value=part.bare, bare=None)
     return part

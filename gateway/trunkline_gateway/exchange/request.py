@@ -113,7 +113,8 @@ class ReasoningEffort(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         effort: A word. ``none``: not at all.
         budget_tokens: At most so many tokens; 0: not at all; -1: as the model sees fit (Gemini).
         adaptive: As the model sees fit (Anthropic); ``effort`` may say how hard it tries.
-        summary: What is shown of it: ``none``: nothing (but it is there); ``auto``: something; None: not said.
+        summary: What is shown of it: ``none``: nothing (but it is there); ``auto``: something; None: not said,
+            which with a budget is ``auto``.
     """
 
     effort: Effort | None = None

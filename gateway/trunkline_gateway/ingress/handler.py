@@ -24,6 +24,7 @@ from trunkline_gateway.ingress.authenticate import authenticate
 from trunkline_gateway.ingress.shortcut import PATIENCE_SECONDS, Direct, Patience, Shortcut
 from trunkline_gateway.routing import attempts, plan, request_heads, upstream_request
 from trunkline_gateway.routing.health import Health
+from trunkline_gateway.routing.one_attempt import attempts_header
 from trunkline_gateway.routing.resolve import resolve
 from trunkline_gateway.routing.snapshot import Key, Network, Snapshot, answered
 from trunkline_gateway.routing.underway import Underway
@@ -425,9 +426,12 @@ async def _refuse(error: errors.GatewayError, head: Head, responder: Responder, 
         headers.append((b"allow", ", ".join(error.allowed).encode("ascii")))
     if error.retry_after_seconds is not None:
         headers.append((b"retry-after", b"%d" % math.ceil(error.retry_after_seconds)))
+    if exchange.group:  # it is known what was asked for, and that nothing was sent
+        headers.append(attempts_header(0))
     try:
         exchange.status = error.status
-        await responder.answer(error.status, NO_HEADERS, headers, caller.side_of(head).render_error(error))
+        block = Block(answered(exchange.group, ""))
+        await responder.answer(error.status, block, headers, caller.side_of(head).render_error(error))
     except ClientGoneError:
         exchange.client_gone = True
 

@@ -237,6 +237,9 @@ class OneAttempt:
         if came.error_status is not None:
             return await self._failed_with(came.error_status, response.status, body, content_type)
         if streaming:
+            if isinstance(came.answer, exchange.Answer) and (neutral := self._serving.neutral.if_read()) is not None:
+                await self._replay(came.answer, came.usage, neutral)
+                return None
             await self._can_start()
         self._answers("ok")
         self._outcome.usage = came.usage
@@ -266,18 +269,25 @@ class OneAttempt:
             return await self._failed_with(came.error_status, came.error_status, body, _JSON)
         self._lost = came.lost
         if isinstance(came.answer, exchange.Answer) and self._serving.call.request.stream:
-            passed = self._translated_stream().replay(came.answer)
-            self._answers("ok")
-            self._outcome.streamed = True
-            self._outcome.usage = came.usage
-            headers = self._headers(self._serving.call.ingress.stream_type)
-            await self._downstream.commit(self._block, headers, passed)
-            await self._downstream.finish()
+            await self._replay(came.answer, came.usage, self._prepared.neutral)
             return None
         self._answers("ok")
         self._outcome.usage = came.usage
         await self._downstream.answer(200, self._block, self._headers(_JSON), came.body)
         return None
+
+    async def _replay(
+        self, answer: exchange.Answer, usage: exchange.Usage | None, neutral: exchange.Request | None
+    ) -> None:
+        """The whole answer of an upstream that was asked for a stream, as the stream that the client waits for."""
+        stream = self._translated_stream(neutral)
+        passed = stream.replay(answer)
+        self._lost = (*self._lost, *stream.lost)
+        self._answers("ok")
+        self._outcome.streamed = True
+        self._outcome.usage = usage
+        await self._downstream.commit(self._block, self._headers(self._serving.call.ingress.stream_type), passed)
+        await self._downstream.finish()
 
     async def _flow(self, response: Response, held: list[bytes]) -> None:
         """Pass on as it comes what is too long to hold, or not known."""
@@ -294,7 +304,8 @@ class OneAttempt:
             self._break_off(error)
             await self._downstream.abort()
             return
-        self._outcome.usage = openai_response.usage_at_end(tail)
+        usage_at_end = self._candidate.side.usage_at_end or openai_response.usage_at_end
+        self._outcome.usage = usage_at_end(tail)
         await self._downstream.finish()
 
     async def _can_start(self) -> None:
@@ -330,7 +341,7 @@ class OneAttempt:
     def _answer_stream(self) -> AnswerStream:
         prepared, settings = self._prepared, self._serving.settings
         if not prepared.native:
-            return self._translated_stream()
+            return self._translated_stream(prepared.neutral)
         if prepared.asked is None:
             return openai_stream.AnswerStream(
                 takes_out_usage=prepared.adds_usage, scrub=self._scrub, max_held_bytes=settings.max_held_bytes
@@ -345,9 +356,8 @@ class OneAttempt:
             max_held_bytes=settings.max_held_bytes,
         )
 
-    def _translated_stream(self) -> translation.Translated:
-        prepared, ingress, side = self._prepared, self._serving.call.ingress, self._candidate.side
-        asked, neutral = prepared.asked, prepared.neutral
+    def _translated_stream(self, neutral: exchange.Request | None) -> translation.Translated:
+        asked, ingress, side = self._prepared.asked, self._serving.call.ingress, self._candidate.side
         if (
             side.stream_decoder is None
             or ingress.stream_encoder is None
@@ -362,6 +372,7 @@ class OneAttempt:
             ingress.stream_encoder(neutral),
             scrub=self._scrub,
             max_held_bytes=self._serving.settings.max_held_bytes,
+            new_id=asked.new_id(0, ""),
         )
 
     async def _pass_on(self, response: Response, answer: AnswerStream) -> Failure | None:

@@ -7,6 +7,7 @@ its body. What begins with ``/`` is a JSON Pointer (RFC 6901) into the body as t
 The order is fixed: rename, defaults, overrides, clamp, drop.
 """
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
@@ -14,6 +15,7 @@ from typing import Final
 import msgspec
 
 from trunkline_gateway import exchange, registry
+from trunkline_gateway.dialect import Target
 from trunkline_gateway.envelope import Request
 from trunkline_gateway.errors import InvalidRequestError
 from trunkline_gateway.routing.snapshot import Clamp, Parameters
@@ -22,6 +24,7 @@ _json: Final = msgspec.json.Decoder()
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder: Final = msgspec.json.Encoder()
 _MISSING: Final = object()
+_CAPITAL: Final = re.compile("[A-Z]")
 _CHAT: Final = "openai_chat"
 _LENGTHS: Final = ("/max_tokens", "/max_completion_tokens")
 _NOTHING_SAID: Final = msgspec.Raw(b'[{"role":"user","content":""}]')
@@ -29,11 +32,41 @@ _NAMES: Final = frozenset(exchange.Parameters.__struct_fields__)
 
 
 def stand_in_body(parameters: Parameters, dialect: str, places: Mapping[str, str]) -> bool:
-    """Whether all that is named has a place in a body of ``dialect``, so that bytes can be passed on."""
+    """Whether bytes can be passed on: each name has a place in a body of ``dialect``, or there is no word for it."""
     if dialect == _CHAT:
         return True
     names = (*parameters.defaults, *parameters.overrides, *parameters.drop, *(each.name for each in parameters.clamp))
-    return all(name.startswith("/") or name in places for name in names)
+    return all(name.startswith("/") or name in places or not can_say(dialect, name) for name in names)
+
+
+@lru_cache(maxsize=1024)
+def can_say(dialect: str, name: str) -> bool:
+    """Whether ``dialect`` has any way to say what chat completions call ``name``: found by trying."""
+    side = registry.UPSTREAM.get((dialect, "chat"))
+    raw = _SAMPLES.get(name)
+    if side is None or raw is None:
+        return True
+    changed = neutral(_ASKED, Parameters(overrides={name: msgspec.Raw(raw)}))
+    return name not in side.encode(changed, Target(model="m")).lost
+
+
+_ASKED: Final = exchange.ChatRequest(
+    model="m", turns=(exchange.Turn(role="user", parts=(exchange.Text(text="Hi"),)),), include_usage=True
+)
+_SAMPLES: Final[Mapping[str, bytes]] = {
+    **dict.fromkeys(("seed", "n", "top_k", "top_logprobs"), b"2"),
+    **dict.fromkeys(("min_p", "presence_penalty", "frequency_penalty", "repetition_penalty"), b"0.5"),
+    **dict.fromkeys(("user", "safety_identifier", "prompt_cache_key"), b'"u"'),
+    "stop": b'["s"]',
+    "logit_bias": b'{"1":1}',
+    "logprobs": b"true",
+    "verbosity": b'"low"',
+    "prompt_cache_retention": b'"24h"',
+    "store": b"true",
+    "metadata": b'{"a":"b"}',
+    "prediction": b'{"type":"content","content":"p"}',
+}
+"""Of parameters that some dialect has no word for. The others are taken to be sayable: then all is written anew."""
 
 
 def passed_on(request: Request, parameters: Parameters, places: Mapping[str, str]) -> Request:
@@ -85,31 +118,34 @@ def pointed(body: bytes, parameters: Parameters, places: Mapping[str, str]) -> b
 
 def _change(body: "_Body", parameters: Parameters, places: Mapping[str, str]) -> None:
     for old, new in parameters.rename:
-        source, target = _place(old, places), _place(new, places)
+        source, target = _place(old, places, body), _place(new, places, body)
         if source is not None and target is not None and (value := body.get(source)) is not _MISSING:
             body.remove(source)
             body.set(target, value)
     for name, raw in parameters.defaults.items():
-        place = _place(name, places)
+        place = _place(name, places, body)
         if place is not None and body.get(place) in (_MISSING, None):
             body.set(place, _json.decode(raw))
     for name, raw in parameters.overrides.items():
-        if (place := _place(name, places)) is not None:
+        if (place := _place(name, places, body)) is not None:
             body.set(place, _json.decode(raw))
     for clamp in parameters.clamp:
-        place = _place(clamp.name, places)
+        place = _place(clamp.name, places, body)
         number = _MISSING if place is None else body.get(place)
         if place is not None and isinstance(number, int | float) and not isinstance(number, bool):
             clamped = _clamped(number, clamp)
             if clamped != number:
                 body.set(place, clamped)
     for name in parameters.drop:
-        if (place := _place(name, places)) is not None:
+        if (place := _place(name, places, body)) is not None:
             body.remove(place)
 
 
-def _place(name: str, places: Mapping[str, str]) -> str | None:
-    return name if name.startswith("/") else places.get(name)
+def _place(name: str, places: Mapping[str, str], body: "_Body") -> str | None:
+    if name.startswith("/"):
+        return name
+    place = places.get(name)
+    return None if place is None else body.as_written(place)
 
 
 def _chat_places(fields: Mapping[str, object], places: Mapping[str, str]) -> Mapping[str, str]:
@@ -153,6 +189,19 @@ class _Body:
         for token in rest:
             value = _child(value, token)
         return value
+
+    def as_written(self, pointer: str) -> str:
+        """The same place in the client's spelling: proto JSON is read in ``snake_case``, too."""
+        if pointer == pointer.lower():
+            return pointer
+        written: list[str] = []
+        node: object = _MISSING
+        for token in _tokens(pointer):
+            other = _CAPITAL.sub(r"_\g<0>", token).lower()
+            here, there = (_child(node, each) if written else self._tree(each) for each in (token, other))
+            written.append(other if here is _MISSING and there is not _MISSING else token)
+            node = there if here is _MISSING else here
+        return "/" + "/".join(written)
 
     def set(self, pointer: str, value: object) -> None:
         """Put ``value`` there; objects on the way are made. Nothing happens where something else is in the way."""

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from trunkline_gateway import exchange
+from trunkline_gateway import envelope, exchange
 from trunkline_gateway.dialect import Asked
 from trunkline_gateway.dialects.openai_chat import request as openai_request
 from trunkline_gateway.errors import InvalidRequestError, UnsupportedFeatureError
@@ -56,12 +56,17 @@ class Neutral:
             self._request = self._call.ingress.decode(sent.fields, sent.model, sent.stream, sent.query)
         return self._request
 
+    def if_read(self) -> exchange.Request | None:
+        """It, or None where it is not what its dialect says, which an upstream may have understood all the same."""
+        try:
+            return self.get()
+        except InvalidRequestError:
+            return None
+
     def has_seals(self) -> bool:
         """Whether there is sealed reasoning in it. A request that cannot be read has none."""
-        try:
-            return origin.has_seals(self.get())
-        except InvalidRequestError:
-            return False
+        request = self.if_read()
+        return request is not None and origin.has_seals(request)
 
     def unseal(self) -> None:
         """Go on without sealed reasoning; the client's own bytes are no longer passed on."""
@@ -122,6 +127,20 @@ def _is_stamped(body: bytes) -> bool:
     return place >= 0 and body.find(_STAMPED, place - 1) >= 0
 
 
+def _is_plain(call: Call, candidate: Candidate) -> bool:
+    """Whether nothing but the model is changed, as it mostly is; a shorter way to what `_passed_on` does."""
+    request = call.request
+    return (
+        request.dialect == "openai_chat" == candidate.dialect
+        and not request.stream
+        and not call.crossing
+        and candidate.target.parameters is None
+        and candidate.passes_bytes
+        and request.body.find(_RARE) < 0
+        and call.ingress.is_passable is None
+    )
+
+
 def prepare(call: Call, candidate: Candidate, neutral: Neutral | None = None) -> Prepared:
     """Write the request for one target.
 
@@ -134,6 +153,8 @@ def prepare(call: Call, candidate: Candidate, neutral: Neutral | None = None) ->
         UnsupportedFeatureError: Something would be lost that the policy does not allow to be.
         InvalidRequestError: It is not what its dialect says.
     """
+    if neutral is None and _is_plain(call, candidate):
+        return Prepared(call.request.with_model(candidate.model), True)
     inlined = native = False
     if neutral is not None and (neutral.unsealed or neutral.pictures):
         inlined = bool(neutral.pictures) and pictures.are_wanted(candidate.dialect, candidate.written_for)
@@ -204,12 +225,20 @@ def _passed_on(call: Call, candidate: Candidate) -> Prepared:
         body = openai_request.encode(changed, candidate.model, add_usage=True)
         return Prepared(body, True, True, headers, lost)
     return Prepared(
-        changed.with_model(candidate.model),
+        _named(changed, candidate),
         True,
         headers=headers,
         lost=lost,
         asked=_asked(call, candidate, None),
     )
+
+
+def _named(request: envelope.Request, candidate: Candidate) -> bytes:
+    """The body with the upstream's name of the model."""
+    if candidate.side.renamed is None:
+        return request.with_model(candidate.model)
+    members = candidate.side.renamed(request.fields, candidate.model)
+    return request.rewrite(members) if members else request.body
 
 
 def _translated(call: Call, candidate: Candidate, neutral: Neutral, inlined: bool) -> Prepared:

@@ -53,6 +53,9 @@ def read(body: bytes, prepared: Prepared, candidate: Candidate, ingress: Ingress
     if prepared.asked is None:
         raise UpstreamProtocolError("The upstream's answer cannot be read.")
     answer = candidate.side.decode(body, prepared.asked)
+    if isinstance(answer, exchange.Answer) and not answer.id:
+        # Clients tell answers apart by it, and send it back in the names of what it holds.
+        answer = msgspec.structs.replace(answer, id=prepared.asked.new_id(0, ""))
     usage = None if isinstance(answer, exchange.TokenCount) else answer.usage
     if prepared.native or prepared.neutral is None:
         return Whole(body, None, usage, answer, prepared.lost)

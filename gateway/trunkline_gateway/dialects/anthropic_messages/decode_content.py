@@ -138,7 +138,7 @@ class Content:
                 part = self._thinking(block)
             case "redacted_thinking":
                 data = block.need_text("data")
-                part = Reasoning(encrypted=origin.read(data, "anthropic") if data else None)
+                part = Reasoning(encrypted=origin.read(data, "anthropic"))
             case "tool_use":
                 part = self._tool_use(block)
             case "tool_result":
@@ -176,9 +176,9 @@ class Content:
     def _thinking(self, block: Members) -> Reasoning:
         text = block.need_text("thinking")
         signature = block.text("signature")
-        if not signature:  # written by a gateway for a model that signs nothing
+        seal = origin.read(signature, "anthropic") if signature else None
+        if seal is None:  # written by a gateway for a model that signs nothing
             return Reasoning(text=text)
-        seal = origin.read(signature, "anthropic")
         # OpenAI's thoughts are never signed, only encrypted; a block with text has one place for both.
         return Reasoning(text=text, encrypted=seal) if seal.maker == "openai" else Reasoning(text=text, signature=seal)
 

@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from trunkline_gateway.dialect import Envelope, Fields
-from trunkline_gateway.dialects.anthropic_messages import decode_tools, thinking
+from trunkline_gateway.dialects.anthropic_messages import decode_tools, thinking, threads
 from trunkline_gateway.dialects.anthropic_messages.client_json import Members, wrong
 from trunkline_gateway.dialects.anthropic_messages.decode_content import Content, Unsaid
 from trunkline_gateway.exchange import ChatRequest, JsonSchema, Parameters, Text, Turn
@@ -50,6 +50,7 @@ def _decode(body: Members, model: str, stream: bool) -> ChatRequest:
     content = Content(unsaid)
     for name in ("model", "stream", "anthropic_version"):  # read already, or in a header where it is not a cloud
         body.raw(name)
+    threads.refuse(body.object("thread"))
     turns: list[Turn] = []
     system = body.raw("system")
     if system is not None:

@@ -104,8 +104,8 @@ def own_block(part: Part) -> msgspec.Raw | None:
 
 
 def sealed(seal: Seal | None) -> str:
-    """A seal for a client, with where it is from; clients insist on a string."""
-    return "" if seal is None else origin.stamp(seal)
+    """A seal for a client, with where it is from; clients insist on a string, Anthropic on one with content."""
+    return origin.stamp(seal or origin.UNSEALED)
 
 
 def redacted(seal: Seal) -> dict[str, object]:

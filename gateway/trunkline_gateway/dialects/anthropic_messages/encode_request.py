@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from trunkline_gateway.dialect import Encoded, Target
+from trunkline_gateway.dialect import Encoded, Target, require_something
 from trunkline_gateway.dialects.anthropic_messages import models, names, schema, thinking
 from trunkline_gateway.dialects.anthropic_messages.encode_content import Block, Blocks, Lost
 from trunkline_gateway.dialects.anthropic_messages.encode_tools import MAX_CACHE_MARKS, Tools
@@ -140,6 +140,11 @@ class _Writer:
             else:
                 began = True
                 _add(messages, turn.role, blocks.of_turn(turn))
+        if not messages:
+            require_something(turns, self._lost, instructed=bool(system))
+        for message in messages:
+            # Results of tools come first, also those of a second turn of the user's.
+            _content(message).sort(key=lambda block: block.get("type") != "tool_result")
         if not messages or messages[0]["role"] != "user":
             messages.insert(0, {"role": "user", "content": [{"type": "text", "text": _OPENING}]})
         _trim_prefill(messages)
@@ -255,12 +260,6 @@ def _add(messages: list[Block], role: str, blocks: list[Block]) -> None:
         return
     if messages and messages[-1]["role"] == role:
         before = _content(messages[-1])
-        # Results of tools come first, also those of a second turn of the user's.
-        results = [block for block in blocks if block.get("type") == "tool_result"]
-        if results:
-            first = sum(block.get("type") == "tool_result" for block in before)
-            before[first:first] = results
-            blocks = [block for block in blocks if block.get("type") != "tool_result"]
         before += blocks
     else:
         messages.append({"role": role, "content": blocks})

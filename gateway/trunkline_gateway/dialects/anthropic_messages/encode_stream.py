@@ -261,16 +261,17 @@ class Encoder:
         seal = part.seal or part.encrypted
         if not part.wrote and seal is None:
             return b""
-        out = b""
-        if seal is not None:
-            if part.block < 0:
-                out += self._open_text(part)
-            delta: dict[str, object] = {"type": "signature_delta", "signature": encode_blocks.sealed(seal)}
-            out += self._delta(part, delta)
-        out += self._close(part)
+        out = self._open_text(part) if seal is not None and part.block < 0 else b""
+        out += self._sign(part, seal) + self._close(part)
         if part.seal is not None and part.encrypted is not None:
             out += self._redacted(part.encrypted)
         return out
+
+    def _sign(self, part: _Part, seal: Seal | None) -> bytes:
+        """The signature of a block of thoughts, without which none may end."""
+        if part.block < 0 or not isinstance(part.part, Reasoning):
+            return b""
+        return self._delta(part, {"type": "signature_delta", "signature": encode_blocks.sealed(seal)})
 
     # ---- blocks --------------------------------------------------------------------------------------------------
 
@@ -287,7 +288,7 @@ class Encoder:
 
     def _open(self, part: _Part, block: object, text: bytes = b"") -> bytes:
         """Begin a block; ``text``: what its deltas are called, unless it is a call or whole."""
-        before = b"" if self._writing is None else self._close(self._writing)
+        before = b"" if self._writing is None else self._sign(self._writing, None) + self._close(self._writing)
         if text:
             self._writing = part
         number = part.block = self._next

@@ -3,7 +3,7 @@
 https://docs.anthropic.com/en/api/messages#body-tools
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Final
 
 from trunkline_gateway.dialect import Target
@@ -39,7 +39,7 @@ class Tools:
     def write(self, tools: Sequence[Tool | HostedTool], parameters: Parameters, *, thinks: bool) -> None:
         """Take them; a model that ``thinks`` cannot be forced to call any."""
         chosen = parameters.tool_choice
-        allowed = chosen.names if chosen is not None and chosen.mode in ("auto", "required") else ()
+        allowed = frozenset(chosen.names if chosen is not None and chosen.mode in ("auto", "required") else ())
         for tool in tools:
             if allowed and isinstance(tool, Tool) and not _is_among(tool, allowed):
                 continue
@@ -116,7 +116,7 @@ class Tools:
         return choice
 
 
-def _is_among(tool: Tool, allowed: Sequence[str]) -> bool:
+def _is_among(tool: Tool, allowed: Set[str]) -> bool:
     return tool.name in allowed or names.flat(tool.name, tool.namespace) in allowed
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from trunkline_gateway.dialect import UpstreamError
 from trunkline_gateway.dialects.anthropic_messages import upstream_json
+from trunkline_gateway.dialects.anthropic_messages.threads import ThreadError
 from trunkline_gateway.dialects.anthropic_messages.vocabulary import ERROR_STATUS, ERROR_TYPE
 from trunkline_gateway.errors import GatewayError
 
@@ -31,7 +32,10 @@ def type_of(status: int) -> str:
 def render(error: GatewayError) -> bytes:
     """The body of an error answer."""
     message = error.message.encode("utf-8", "replace").decode()
-    return _encoder.encode({"type": "error", "error": {"type": type_of(error.status), "message": message}})
+    said: dict[str, object] = {"type": type_of(error.status), "message": message}
+    if isinstance(error, ThreadError):
+        said["details"] = error.details
+    return _encoder.encode({"type": "error", "error": said})
 
 
 def event(error: GatewayError, began: bool) -> bytes:  # the same before content and after

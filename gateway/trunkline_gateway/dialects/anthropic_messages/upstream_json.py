@@ -3,11 +3,12 @@
 Half a surrogate pair, as comes of cutting a text between tokens, and bytes that are not UTF-8 become U+FFFD.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 
 import msgspec
+
+from trunkline_gateway.exchange import characters
 
 _T = TypeVar("_T")
 
@@ -21,19 +22,7 @@ UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 NOTHING: Final[Mapping[str, msgspec.Raw]] = {}
 
-# Escapes of a JSON string, one by one, so that an escaped backslash before a "u" is not taken for one.
-_ESCAPE: Final = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
-    re.DOTALL,
-)
 MAX_COUNT: Final = 1 << 53
-
-
-def repaired(data: bytes) -> bytes:
-    """The same JSON with what is not Unicode replaced."""
-    if not data.isascii():
-        data = data.decode("utf-8", "replace").encode()
-    return _ESCAPE.sub(lambda found: b"\\ufffd" if found["half"] else found[0], data)
 
 
 def read(decoder: "msgspec.json.Decoder[_T]", data: bytes | msgspec.Raw) -> _T | None:
@@ -43,7 +32,7 @@ def read(decoder: "msgspec.json.Decoder[_T]", data: bytes | msgspec.Raw) -> _T |
     except UNREADABLE:
         pass
     try:
-        return decoder.decode(repaired(bytes(data)))
+        return decoder.decode(characters.repaired(bytes(data)))
     except UNREADABLE:
         return None
 

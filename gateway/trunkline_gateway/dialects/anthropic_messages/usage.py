@@ -141,3 +141,8 @@ def wire(usage: Usage | None, service_tier: str | None = None) -> dict[str, obje
 def _later(before: int | None, said: Mapping[str, msgspec.Raw], name: str) -> int | None:
     count = upstream_json.count(said.get(name))
     return before if not count and before is not None else count
+
+
+def at_end(kept: bytes) -> Usage | None:
+    """The usage of an answer of which only the end was kept, if its ``usage`` stands there."""
+    return read(tail.member(kept, b"usage"))

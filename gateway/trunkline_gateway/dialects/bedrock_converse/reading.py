@@ -2,20 +2,18 @@
 
 import base64
 import binascii
-import re
 from collections.abc import Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 
+from trunkline_gateway.exchange import characters
+
 Members: TypeAlias = Mapping[str, msgspec.Raw]
 
-_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_T = TypeVar("_T")
 
-_ESCAPES: Final = re.compile(
-    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
-)
-"""An escaped backslash, a pair of halves, or a half."""
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 _object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _list: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -23,24 +21,22 @@ _string: Final = msgspec.json.Decoder(str)
 _integer: Final = msgspec.json.Decoder(int)
 
 
-def object_of(value: bytes | msgspec.Raw) -> Members | None:
-    """The members of an object; None: it is none. Half a character (a lone surrogate) is replaced."""
+def read(decoder: "msgspec.json.Decoder[_T]", value: bytes | msgspec.Raw) -> _T | None:
+    """What the decoder makes of it; None where it fails. Half a character (a lone surrogate) is replaced."""
     try:
-        return _object.decode(value)
-    except _UNREADABLE:
+        return decoder.decode(value)
+    except UNREADABLE:
         pass
-    repaired = whole_characters(bytes(value))
+    repaired = characters.repaired(bytes(value))
     try:
-        return None if repaired == value else _object.decode(repaired)
-    except _UNREADABLE:
+        return None if repaired == value else decoder.decode(repaired)
+    except UNREADABLE:
         return None
 
 
-def whole_characters(data: bytes) -> bytes:
-    """JSON with U+FFFD for escaped halves of characters, which models write and msgspec refuses."""
-    if b"\\u" not in data:
-        return data
-    return _ESCAPES.sub(lambda found: rb"\ufffd" if found[1] else found[0], data)
+def object_of(value: bytes | msgspec.Raw) -> Members | None:
+    """The members of an object; None: it is none."""
+    return read(_object, value)
 
 
 def members(value: bytes | msgspec.Raw | None) -> Members:
@@ -50,22 +46,12 @@ def members(value: bytes | msgspec.Raw | None) -> Members:
 
 def items(value: bytes | msgspec.Raw | None) -> Sequence[msgspec.Raw]:
     """The items of a list; of what is no list: none."""
-    if value is None:
-        return ()
-    try:
-        return _list.decode(value)
-    except _UNREADABLE:
-        return ()
+    return (None if value is None else read(_list, value)) or ()
 
 
 def text(value: bytes | msgspec.Raw | None) -> str | None:
     """A string."""
-    if value is None:
-        return None
-    try:
-        return _string.decode(value)
-    except _UNREADABLE:
-        return None
+    return None if value is None else read(_string, value)
 
 
 def count(value: bytes | msgspec.Raw | None) -> int | None:
@@ -74,7 +60,7 @@ def count(value: bytes | msgspec.Raw | None) -> int | None:
         return None
     try:
         number = _integer.decode(value)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
     return number if 0 <= number < 1 << 53 else None
 

@@ -48,11 +48,12 @@ def encode_count(request: Request, target: Target) -> Encoded:
 def _conversation(request: ChatRequest, writing: Writing) -> tuple[dict[str, object], Thinking]:
     """What counts: turns, tools, and what the model is told in its own words."""
     instructions = turns.system_of(request.turns, writing)
-    messages = turns.messages_of(request.turns, writing)
+    messages = turns.messages_of(request.turns, writing, instructed=bool(instructions))
     thought = thinking.of(request.parameters, messages, writing)
     body: dict[str, object] = {"messages": [message.finish(writing) for message in messages]}
-    if instructions:
-        body["system"] = instructions
+    said = [*instructions, *settings.instruction(request.parameters, writing)]
+    if said:
+        body["system"] = said
     config = tools.config_of(request, writing, may_force=not thought.exclusive)
     if config is not None:
         body["toolConfig"] = config

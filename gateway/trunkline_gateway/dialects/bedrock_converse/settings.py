@@ -4,16 +4,18 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InferenceCon
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from trunkline_gateway.dialects.bedrock_converse import names, reading
 from trunkline_gateway.dialects.bedrock_converse.thinking import Thinking
-from trunkline_gateway.dialects.bedrock_converse.writing import Writing
-from trunkline_gateway.exchange import JsonSchema, Parameters
+from trunkline_gateway.dialects.bedrock_converse.writing import Block, Writing
+from trunkline_gateway.exchange import JsonSchema, Parameters, ResponseFormat
 
 STOP_SEQUENCE: Final = "/stop_sequence"
 """Where Claude says which stop sequence it came to, as a pointer into its own answer."""
+
+_JSON_ONLY: Final = "Answer with one JSON object and nothing else: no explanation, no Markdown."
 
 _MAX_METADATA: Final = 16
 _METADATA_KEY: Final = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,.-]{1,256}")
@@ -80,6 +82,18 @@ def of(parameters: Parameters, thought: Thinking, writing: Writing) -> Mapping[s
     return said
 
 
+def instruction(parameters: Parameters, writing: Writing) -> Sequence[Block]:
+    """The form of the answer in words, for the system to say, where Converse has no member for it."""
+    format = parameters.response_format
+    if format is None or _schema(format, writing) is not None:
+        return ()
+    writing.lose("response_format")
+    sentence = _JSON_ONLY
+    if isinstance(format, JsonSchema) and format.schema is not None:
+        sentence += " It must fit this JSON Schema:\n" + reading.written(format.schema)
+    return ({"text": sentence},)
+
+
 def top_k(parameters: Parameters, thought: Thinking, writing: Writing) -> Mapping[str, object]:
     """Members of ``additionalModelRequestFields``."""
     if parameters.top_k is None:
@@ -132,20 +146,23 @@ def _output(parameters: Parameters, thought: Thinking, writing: Writing) -> Mapp
     said: dict[str, object] = {}
     if thought.effort:
         said["effort"] = thought.effort
-    format = parameters.response_format
-    if format is None:
-        return said
+    schema = _schema(parameters.response_format, writing)
+    if schema is not None:
+        said["textFormat"] = {"type": "json_schema", "structure": {"jsonSchema": schema}}
+    return said
+
+
+def _schema(format: ResponseFormat | None, writing: Writing) -> Mapping[str, object] | None:
+    """The form of the answer, where the model can be held to it."""
     able = writing.target.capabilities.json_schema
     if able is None:
         able = writing.model.strict
     if not isinstance(format, JsonSchema) or format.schema is None or not able:
-        writing.lose("response_format")
-        return said
+        return None
     schema: dict[str, object] = {"schema": reading.written(format.schema), "name": names.fitting(format.name)}
     if format.description:
         schema["description"] = format.description
-    said["textFormat"] = {"type": "json_schema", "structure": {"jsonSchema": schema}}
-    return said
+    return schema
 
 
 def _tier(asked: str | None, writing: Writing) -> str:

@@ -40,7 +40,6 @@ from trunkline_gateway.exchange import (
 
 Kind: TypeAlias = Literal["text", "reasoning", "call", "hosted", "result", "image"]
 
-_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _ABSENT: Final = msgspec.Raw()
 _NO_TEXT: Final = Text(text="")
 _NO_REASONING: Final = Reasoning()
@@ -167,12 +166,8 @@ class StreamDecoder:
             made.append(Start())
 
     def _delta(self, data: bytes) -> Sequence[Event]:
-        try:
-            wire = _block_delta.decode(data)
-        except _UNREADABLE:
-            repaired = reading.whole_characters(data)
-            if repaired != data:
-                return self._delta(repaired)
+        wire = reading.read(_block_delta, data)
+        if wire is None:
             if reading.object_of(data) is None:
                 self._refuse()
             return _NOTHING

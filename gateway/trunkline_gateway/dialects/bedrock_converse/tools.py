@@ -31,8 +31,9 @@ def config_of(request: ChatRequest, writing: Writing, *, may_force: bool) -> Map
             return None
         writing.lose("tool_choice")
     tools: list[Block] = []
+    allowed = frozenset(choice.names if choice is not None and choice.mode != "named" else ())
     for tool in request.tools:
-        if choice is not None and choice.names and choice.mode != "named" and tool_name(tool) not in choice.names:
+        if allowed and tool_name(tool) not in allowed:
             continue  # only those may be called
         tools.extend(_hosted(tool, writing) if isinstance(tool, HostedTool) else _tool(tool, writing))
     if not any("cachePoint" not in tool for tool in tools):

@@ -4,8 +4,10 @@ https://docs.aws.amazon.com/bedrock/latest/userguide/conversation-inference-call
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final, Literal
 
+from trunkline_gateway.dialect import require_something
 from trunkline_gateway.dialects.bedrock_converse import parts
 from trunkline_gateway.dialects.bedrock_converse.writing import Block, Writing
 from trunkline_gateway.exchange import ToolResult, Turn
@@ -47,7 +49,7 @@ class Message:
     @property
     def is_empty(self) -> bool:
         """Nothing could be said, or there was nothing."""
-        return all("cachePoint" in block for block in self.content)
+        return all("cachePoint" in block for block in chain(self._results, self._blocks))
 
     def has(self, kind: str) -> bool:
         """Whether there is a block of the kind."""
@@ -82,8 +84,12 @@ def system_of(turns: Sequence[Turn], writing: Writing) -> Sequence[Block]:
     return blocks
 
 
-def messages_of(turns: Sequence[Turn], writing: Writing) -> Sequence[Message]:
-    """All other turns, joined."""
+def messages_of(turns: Sequence[Turn], writing: Writing, *, instructed: bool) -> Sequence[Message]:
+    """All other turns, joined.
+
+    Raises:
+        UnsupportedFeatureError: Nothing is left of them; ``instructed``: there are instructions.
+    """
     made: list[Message] = []
     for turn in turns:
         role = turn.role
@@ -95,6 +101,8 @@ def messages_of(turns: Sequence[Turn], writing: Writing) -> Sequence[Message]:
         message.take(turn, writing)
         if not message.is_empty and not (made and made[-1] is message):
             made.append(message)
+    if not made:
+        require_something(turns, sorted(writing.lost), instructed=instructed)
     if not made or made[0].role != "user":
         made.insert(0, _go_on())
     if made[-1].role == "assistant":

@@ -25,6 +25,7 @@ CODEC: Final = Codec(
             encode=request.encode,
             decode=answer.decode,
             read_error=errors.read,
+            renamed=request.renamed,
         )
     },
 )

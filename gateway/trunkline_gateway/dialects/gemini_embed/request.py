@@ -16,6 +16,7 @@ from trunkline_gateway.dialect import Encoded, Envelope, Fields, Target
 from trunkline_gateway.errors import InvalidRequestError, UnsupportedFeatureError
 
 _encoder: Final = msgspec.json.Encoder()
+_requests: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _KNOWN: Final = frozenset({"model", "content", "requests", "taskType", "title", "outputDimensionality"})
 _CONFIG: Final = "embedContentConfig"
 
@@ -165,3 +166,16 @@ def _camel(name: str) -> str:
 def is_batch(fields: Fields, _query: bytes, _stream: bool) -> bool:
     """Whether a request can be passed on as it is: an upstream is always asked for a batch."""
     return "requests" in fields
+
+
+def renamed(fields: Fields, model: str) -> Mapping[str, bytes]:
+    """The requests of a batch with ``model`` in each; Google takes no other there than the path's."""
+    raw = fields.get("requests")
+    try:
+        requests = [] if raw is None else _requests.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return {}  # the upstream says what is wrong with it
+    name = msgspec.Raw(_encoder.encode(model if model.startswith("models/") else f"models/{model}"))
+    if all(each.get("model", name) == name for each in requests):
+        return {}
+    return {"requests": _encoder.encode([{**each, "model": name} for each in requests])}

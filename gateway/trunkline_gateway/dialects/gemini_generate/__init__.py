@@ -15,6 +15,7 @@ from trunkline_gateway.dialects.gemini_generate import (
     encode_request,
     encode_stream,
     errors,
+    model_names,
 )
 from trunkline_gateway.dialects.gemini_generate.queries import (
     KEEP_ALIVE,
@@ -64,6 +65,7 @@ CODEC: Final = Codec(
             decode=decode_answer.decode,
             stream_decoder=decode_stream.StreamDecoder,
             read_error=errors.read,
+            renamed=model_names.renamed,
             parameters=encode_request.PARAMETERS,
         ),
         "count_tokens": Upstream(
@@ -71,6 +73,7 @@ CODEC: Final = Codec(
             encode=encode_request.encode_count,
             decode=decode_answer.decode_count,
             read_error=errors.read,
+            renamed=model_names.renamed,
         ),
     },
 )

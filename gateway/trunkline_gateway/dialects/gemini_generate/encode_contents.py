@@ -10,7 +10,7 @@ from typing import Final, TypeAlias, assert_never
 import msgspec
 
 from trunkline_gateway import exchange
-from trunkline_gateway.dialect import Target
+from trunkline_gateway.dialect import Target, require_something
 from trunkline_gateway.dialects.gemini_generate import models, parts, wire
 from trunkline_gateway.dialects.gemini_generate.names import Names
 from trunkline_gateway.exchange import origin
@@ -93,6 +93,8 @@ class Contents:
             spoken_parts = [part for turn in neighbours for part in turn.parts]
             written = self._model(spoken_parts) if is_model else self._user(spoken_parts)
             self._add("model" if is_model else "user", written)
+        if not self.contents:
+            require_something(turns, self.lost, instructed=bool(self.system))
         if not self.contents and self.system:
             # Contents are required; what the model is told then is what it is asked.
             self._lose("system_position")

@@ -11,7 +11,7 @@ import msgspec
 
 from trunkline_gateway import exchange
 from trunkline_gateway.dialect import Target
-from trunkline_gateway.dialects.gemini_generate import models, parts, schema
+from trunkline_gateway.dialects.gemini_generate import models, parts, schema, wire
 from trunkline_gateway.dialects.gemini_generate.names import Names
 from trunkline_gateway.dialects.gemini_generate.own import Own
 
@@ -66,21 +66,27 @@ def _declarations(
             continue
         seen.add(name)
         declared: Wire = {"name": name}
-        if tool.description is not None:
-            declared["description"] = tool.description
+        described = "\n\n".join(each for each in (tool.namespace_description, tool.description) if each)
+        if described:
+            declared["description"] = described
         parameters = _INPUT if tool.custom else tool.parameters
         if parameters is not None:
             _put_schema(declared, "parameters", parameters, target)
         for feature, is_lost in (
-            ("tools.custom", tool.custom),
+            ("tools.custom", tool.custom and _has_grammar(tool)),
             ("tools.strict", tool.strict is True),
-            ("tools.namespace", tool.namespace is not None),
             ("cache_control", tool.cache is not None),
         ):
             if is_lost:
                 lost[feature] = None
         made.append(declared)
     return made
+
+
+def _has_grammar(tool: exchange.Tool) -> bool:
+    """Whether its text must be of a form, which nothing here holds it to."""
+    value = None if tool.format is None else wire.value_of(tool.format)
+    return isinstance(value, Mapping) and value.get("type") != "text"
 
 
 def _put_schema(declared: Wire, name: str, parameters: msgspec.Raw, target: Target) -> None:

@@ -42,17 +42,24 @@ def step(raw: msgspec.Raw) -> exchange.HostedStep | exchange.Foreign | None:
     value = wire.value_of(raw)
     if not isinstance(value, Mapping):
         return None
+    signature = value.get("thoughtSignature")
+    bare = _without_signature(raw) if isinstance(signature, str) and unstamped(signature) else None
     for name in _STEPS:
         member = value.get(name)
         if isinstance(member, Mapping):
             tool, query = _described(name, member)
             said = member.get("id")
             return exchange.HostedStep(
-                tool=tool, dialect=DIALECT, value=raw, id=said if isinstance(said, str) else "", query=query
+                tool=tool,
+                dialect=DIALECT,
+                value=raw,
+                id=said if isinstance(said, str) else "",
+                query=query,
+                bare=bare,
             )
     known = ("thought", "thoughtSignature", "text", "functionCall", "inlineData", "fileData")
     kind = next((name for name, member in value.items() if name not in known and member is not None), None)
-    return None if kind is None else exchange.Foreign(dialect=DIALECT, kind=kind, value=raw)
+    return None if kind is None else exchange.Foreign(dialect=DIALECT, kind=kind, value=raw, bare=bare)
 
 
 def _described(name: str, member: Mapping[object, object]) -> tuple[str, str]:
@@ -127,6 +134,8 @@ def unstamped(text: str) -> tuple[exchange.Seal, SealKind, str] | None:
     if text.startswith(origin.MARK):
         text = standard_base64(text) or text
     seal = origin.read(text, "google")
+    if seal is None:
+        return None
     if not seal.value.startswith(_ENCRYPTED):
         return seal, "signature", ""
     item_id, _, value = seal.value[1:].partition(_ENCRYPTED)
@@ -135,9 +144,19 @@ def unstamped(text: str) -> tuple[exchange.Seal, SealKind, str] | None:
 
 def with_signature(raw: msgspec.Raw, signature: str) -> msgspec.Raw:
     """The part with its signature stamped, so that it finds its way back to who made it."""
+    members = _members(raw)
+    return raw if members is None else wire.raw_of({**members, "thoughtSignature": wire.raw_of(signature)})
+
+
+def _without_signature(raw: msgspec.Raw) -> msgspec.Raw | None:
+    members = _members(raw)
+    if members is None:
+        return None
+    return wire.raw_of({name: value for name, value in members.items() if name != "thoughtSignature"})
+
+
+def _members(raw: msgspec.Raw) -> Mapping[str, msgspec.Raw] | None:
     try:
-        members = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        return msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return raw
-    members["thoughtSignature"] = wire.raw_of(signature)
-    return wire.raw_of(members)
+        return None

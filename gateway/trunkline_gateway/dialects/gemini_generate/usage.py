@@ -98,3 +98,15 @@ def _audio(details: list[WireModality]) -> int | None:
         if each.modality in _AUDIO:
             return each.tokenCount
     return None
+
+
+def at_end(kept: bytes) -> Usage | None:
+    """The usage of an answer of which only the end was kept, if its ``usageMetadata`` stands there."""
+    found = tail.member(kept, b"usageMetadata")
+    try:
+        return None if found is None else of_wire(_wire.decode(found))
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+_wire: Final = msgspec.json.Decoder(WireUsage)

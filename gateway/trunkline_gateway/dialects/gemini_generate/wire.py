@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from trunkline_gateway.dialects.gemini_generate.usage import WireModality, WireUsage
+from trunkline_gateway.exchange import characters
 
 NOTHING: Final = msgspec.Raw()
 
@@ -163,7 +164,9 @@ def read(data: bytes) -> Sequence[WireChunk]:
         return (_chunk_decoder.decode(data),)
     except msgspec.ValidationError:
         pass  # JSON, but something is of another type than it should be
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        data = characters.repaired(data)
+    except RecursionError as error:
         raise NotAnAnswerError from error
     value = value_of(data)
     if isinstance(value, Mapping):
@@ -204,7 +207,7 @@ def says_something(raw: msgspec.Raw) -> bool:
 def raw_parts(data: bytes) -> Mapping[tuple[int, int, int], msgspec.Raw]:
     """All parts of ``data`` as bytes, by chunk, candidate and part: for those that `WirePart` does not declare."""
     found: dict[tuple[int, int, int], msgspec.Raw] = {}
-    value = value_of(data)
+    value = value_of(characters.repaired(data))
     for chunk, each in enumerate(value if isinstance(value, list) else [value]):
         candidates = each.get("candidates") if isinstance(each, Mapping) else None
         for number, candidate in enumerate(_mappings(candidates)):

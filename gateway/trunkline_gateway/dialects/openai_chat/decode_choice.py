@@ -7,7 +7,7 @@ import msgspec
 
 from trunkline_gateway import exchange
 from trunkline_gateway.dialect import Asked
-from trunkline_gateway.dialects.openai_chat import media, vocabulary, wire
+from trunkline_gateway.dialects.openai_chat import custom_format, media, vocabulary, wire
 from trunkline_gateway.dialects.openai_chat.tool_names import Name, wire_names
 from trunkline_gateway.exchange import Event, Maker, Seal
 
@@ -417,7 +417,9 @@ class ChoiceDecoder:
     def _end_call(self, call: _Call, out: list[Event]) -> None:
         call.ended = True
         if call.wrapped:
-            out.append(exchange.ArgumentsDelta(call.index, _unwrapped("".join(call.arguments)), self._number))
+            out.append(
+                exchange.ArgumentsDelta(call.index, custom_format.unwrapped("".join(call.arguments)), self._number)
+            )
         out.append(exchange.PartEnd(call.index, self._number))
 
     # ---- which is open -----------------------------------------------------------------------------------------------
@@ -466,18 +468,6 @@ def _is_json(text: str) -> bool:
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return False
     return True
-
-
-class _FreeText(msgspec.Struct):
-    input: str
-
-
-def _unwrapped(arguments: str) -> str:
-    """The free text that stands in a function's one argument; what is none is passed on as it is."""
-    try:
-        return msgspec.json.decode(arguments, type=_FreeText).input
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return arguments
 
 
 class _AudioOptions(msgspec.Struct):

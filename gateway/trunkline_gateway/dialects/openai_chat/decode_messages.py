@@ -240,7 +240,7 @@ def _google_seal(owner: Members) -> Seal | None:
     google.skip("thought")
     google.close()
     extra.close()
-    return origin.read(value, "google") if value else None
+    return origin.read(value or "", "google")
 
 
 def _sealed(call: ToolCall, seals: Mapping[str, Seal]) -> ToolCall:

@@ -31,7 +31,7 @@ def decode(message: Members, call_ids: Collection[str]) -> tuple[list[Reasoning]
         each.close()
     collected = _Collected(call_ids)
     if text and not any(each.text for each in read):
-        collected.thoughts.append(Reasoning(text=text))
+        collected.say(text)
     for detail in read:
         collected.add(detail)
     return collected.thoughts, collected.seals
@@ -48,28 +48,40 @@ class _Detail(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Collected:
     def __init__(self, call_ids: Collection[str]) -> None:
-        self.thoughts: list[Reasoning] = []
+        self._thoughts: list[Reasoning] = []
+        self._texts: list[list[str]] = []
         self.seals: dict[str, Seal] = {}
         self._call_ids = call_ids
         self._index: int | None = None
+
+    @property
+    def thoughts(self) -> list[Reasoning]:
+        """All of them, whole."""
+        replace = msgspec.structs.replace
+        return [replace(each, text="".join(texts)) for each, texts in zip(self._thoughts, self._texts, strict=True)]
+
+    def say(self, text: str) -> None:
+        """A thought of which there is nothing but its text."""
+        self._thoughts.append(Reasoning())
+        self._texts.append([text])
 
     def add(self, detail: _Detail) -> None:
         if detail.encrypted is not None and not detail.text and detail.id in self._call_ids:
             self.seals[detail.id] = detail.encrypted
             return
         if self._continues(detail):
-            last = self.thoughts[-1]
-            self.thoughts[-1] = msgspec.structs.replace(
+            last = self._thoughts[-1]
+            self._texts[-1].append(detail.text)
+            self._thoughts[-1] = msgspec.structs.replace(
                 last,
-                text=last.text + detail.text,
                 signature=last.signature or detail.signature,
                 encrypted=last.encrypted or detail.encrypted,
                 id=last.id or detail.id,
             )
         elif detail.text or detail.signature or detail.encrypted:
-            self.thoughts.append(
+            self._texts.append([detail.text])
+            self._thoughts.append(
                 Reasoning(
-                    text=detail.text,
                     summary=detail.summary,
                     signature=detail.signature,
                     encrypted=detail.encrypted,
@@ -80,9 +92,9 @@ class _Collected:
 
     def _continues(self, detail: _Detail) -> bool:
         """Whether it says more of the thought before it; redacted thinking is a block of its own."""
-        if not self.thoughts or (detail.index is not None and self._index not in (None, detail.index)):
+        if not self._thoughts or (detail.index is not None and self._index not in (None, detail.index)):
             return False
-        last = self.thoughts[-1]
+        last = self._thoughts[-1]
         if last.id and detail.id and last.id != detail.id:
             return False
         if detail.text:
@@ -104,8 +116,8 @@ def _detail(given: Members) -> _Detail:
     return _Detail(
         text=text,
         summary=bool(summary),
-        signature=origin.read(signature, maker) if signature else None,
-        encrypted=origin.read(data, maker) if data else None,
+        signature=origin.read(signature or "", maker),
+        encrypted=origin.read(data or "", maker),
         id=given.text("id") or "",
         index=given.integer("index"),
     )

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias, assert_never
 
 from trunkline_gateway import exchange
-from trunkline_gateway.dialect import Target
+from trunkline_gateway.dialect import Target, require_something
 from trunkline_gateway.dialects.openai_chat import encode_parts, encode_reasoning, vocabulary
 from trunkline_gateway.dialects.openai_chat.encode_parts import Lost, WirePart
 from trunkline_gateway.dialects.openai_chat.tool_names import Name, fitting, flat, nine, short_id, wire_names
 
 Message: TypeAlias = dict[str, object]
 
+_INSTRUCTING: Final = frozenset({"system", "developer"})
 _MOVED: Final = "Attachments of the result of tool call {}:"
 _SEE_BELOW: Final = "(The result is attached to the next message.)"
 
@@ -29,6 +30,12 @@ def _only_text(turn: exchange.Turn) -> str | None:
     if not isinstance(part, exchange.Text) or part.citations or part.seal is not None or part.cache is not None:
         return None
     return part.text or None
+
+
+def _says_nothing(message: Message) -> bool:
+    """It is no turn of the user's or the model's, or what was in it had to be left out."""
+    role = message["role"]
+    return role in _INSTRUCTING or (role != "tool" and len(message) == 2 and message.get("content") == "")
 
 
 class MessagesEncoder:
@@ -58,6 +65,8 @@ class MessagesEncoder:
                 messages.extend(self._turn(turn))
             else:
                 messages.append({"role": turn.role, "content": text})
+        if all(_says_nothing(message) for message in reversed(messages)):
+            require_something(self._request.turns, self.lost.names, instructed=bool(messages))
         return messages
 
     def name_of(self, name: Name) -> str:

@@ -2,16 +2,17 @@
 
 https://platform.openai.com/docs/api-reference/chat/create
 
-What a target does differently is in `quirks`; nothing is guessed from the name of a model.
+What a target does differently is in `quirks`; from the name of a model nothing is guessed but what OpenAI's own refuse.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Final
 
 import msgspec
 
-from trunkline_gateway import exchange
+from trunkline_gateway import exchange, openai_models
 from trunkline_gateway.dialect import Encoded, Target
 from trunkline_gateway.dialects.openai_chat import custom_format, encode_parts, vocabulary
 from trunkline_gateway.dialects.openai_chat.encode_messages import MessagesEncoder
@@ -81,11 +82,9 @@ _PLAIN: Final[Sequence[tuple[str, str | None]]] = (
     ("prediction", "no_openai_only"),
 )
 _plain_of: Final = attrgetter(*(name for name, _ in _PLAIN))
-FREE_TEXT: Final = msgspec.Raw(
-    b'{"type":"object","properties":{"input":{"type":"string","description":"The whole input of the tool, as free '
-    b'text."}},"required":["input"],"additionalProperties":false}'
-)
-"""Of a tool that takes free text, where the upstream knows only functions."""
+_MAX_USER_CHARACTERS: Final = 64
+_MAX_STOPS: Final[Mapping[str, int]] = {"openai": 4, "azure-openai": 4, "groq": 4}
+"""Of those that refuse more; others take as many as the exchange holds."""
 
 _EXTENSIONS: Final = ("top_k", "min_p", "repetition_penalty")
 _THREE_EFFORTS: Final[Mapping[str, str]] = {
@@ -112,6 +111,8 @@ def encode(request: exchange.Request, target: Target) -> Encoded:
     parameters = request.parameters
     _tools(body, request, messages, target)
     _plain(body, parameters, target.quirks, lost)
+    _leave_out_refused(body, parameters.reasoning_effort, target, lost)
+    _fit(body, target, lost)
     if parameters.reasoning_effort is not None:
         _reasoning(body, parameters.reasoning_effort, parameters.max_tokens, target.quirks, lost)
     if parameters.response_format is not None:
@@ -146,6 +147,28 @@ def _plain(body: dict[str, object], parameters: Parameters, quirks: frozenset[st
             body["random_seed" if "random_seed" in quirks else "seed"] = parameters.seed
     if parameters.safety_settings is not None:
         lost.add("safety_settings")
+
+
+def _leave_out_refused(body: dict[str, object], asked: ReasoningEffort | None, target: Target, lost: Lost) -> None:
+    """Models that think take no sampling: https://platform.openai.com/docs/guides/reasoning ."""
+    refused = openai_models.refused(target, asked)
+    if not refused:
+        return
+    for name, harmless in openai_models.HARMLESS.items():
+        if name in refused and name in body and body.pop(name) != harmless:
+            lost.add(name)
+
+
+def _fit(body: dict[str, object], target: Target, lost: Lost) -> None:
+    """What other dialects say at greater length."""
+    user, stop = body.get("user"), body.get("stop")
+    if isinstance(user, str) and len(user) > _MAX_USER_CHARACTERS:
+        # Still one and the same name for one user: Claude Code's own is a JSON text of three ids.
+        body["user"] = hashlib.sha256(user.encode("utf-8", "replace")).hexdigest()
+    most = _MAX_STOPS.get(target.provider)
+    if most is not None and isinstance(stop, tuple) and len(stop) > most:
+        lost.add("stop")
+        body["stop"] = stop[:most]
 
 
 # ---- reasoning -------------------------------------------------------------------------------------------------------
@@ -251,7 +274,7 @@ def _tool(tool: Tool, messages: MessagesEncoder, quirks: frozenset[str], lost: L
         if "no_custom_tools" in quirks:
             # A function with one argument, which the answer's decoder takes out of it again; the grammar is lost.
             lost.add("tools.custom")
-            function["parameters"] = FREE_TEXT
+            function["parameters"] = custom_format.FREE_TEXT
             wire = {"type": "function", "function": function}
         else:
             if tool.format is not None:

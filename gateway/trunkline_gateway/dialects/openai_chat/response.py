@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from trunkline_gateway import tail
 from trunkline_gateway.dialects.openai_chat import errors, usage
 from trunkline_gateway.dialects.openai_chat.usage import WireUsage
 from trunkline_gateway.errors import UpstreamProtocolError
@@ -75,21 +76,7 @@ def read(body: bytes) -> Whole:
 _EMPTY: Final = frozenset({b"null", b"[]"})
 
 
-def usage_at_end(tail: bytes) -> Usage | None:
+def usage_at_end(kept: bytes) -> Usage | None:
     """The usage of an answer of which only the end was kept, if its ``usage`` stands there."""
-    # In a string the quotes would be escaped, so this is a name; the last one is the outermost's.
-    place = tail.rfind(b'"usage"')
-    if place < 0:
-        return None
-    rest = tail[place + len(b'"usage"') :].lstrip(b" \t\r\n").removeprefix(b":")
-    end = len(rest)
-    # Cut from the right, brace by brace, until it is JSON: there are one or two of them after the usage.
-    for _ in range(8):
-        end = rest.rfind(b"}", 0, end)
-        if end < 0:
-            return None
-        try:
-            return usage.read(_json.decode(rest[: end + 1]))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            continue
-    return None
+    found = tail.member(kept, b"usage")
+    return None if found is None else usage.read(_json.decode(found))

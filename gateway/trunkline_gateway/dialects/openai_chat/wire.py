@@ -14,7 +14,7 @@ import msgspec
 
 from trunkline_gateway.dialects.openai_chat import usage as counts
 from trunkline_gateway.dialects.openai_chat.usage import WireUsage
-from trunkline_gateway.exchange import Usage
+from trunkline_gateway.exchange import Usage, characters
 
 _S = TypeVar("_S", bound=msgspec.Struct)
 
@@ -189,7 +189,9 @@ def decode(body: bytes) -> WireAnswer | None:
         return _decoder.decode(body)
     except msgspec.ValidationError:
         pass
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        body = characters.repaired(body)
+    except RecursionError:
         return None
     try:
         value = _json.decode(body)
@@ -219,7 +221,9 @@ def _fitting(value: object, kind: object) -> object:
         pass
     for each in get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,):
         if isinstance(value, dict) and isinstance(each, type) and issubclass(each, msgspec.Struct):
-            return salvaged(value, each)
+            # One that needs a member which is not there, or is of another type, is nothing without it.
+            needs = any(field.required for field in msgspec.structs.fields(each))
+            return None if needs else salvaged(value, each)
         if isinstance(value, list) and get_origin(each) is list:
             (item,) = get_args(each)
             return [kept for given in value if (kept := _fitting(given, item)) is not None]

@@ -201,11 +201,11 @@ class _Reader:
         summary, text = shown[0] if shown else (False, "")
         sealed = strict.text(value.get("encrypted_content"), f"{path}.encrypted_content")
         part = Reasoning(text=text, summary=summary, id=strict.text(value.get("id"), f"{path}.id") or "")
-        if not sealed:
+        sent = seals.read(sealed) if sealed else None
+        if sent is None:
             if text:
                 self._said(part)
             return
-        sent = seals.read(sealed)
         match sent.kind:
             case "call":
                 self._seals[sent.call_id] = sent.seal

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from trunkline_gateway.dialect import Target
+from trunkline_gateway.dialect import Target, require_something
 from trunkline_gateway.dialects.openai_responses import citations, hosted, names, targets
 from trunkline_gateway.dialects.openai_responses.lost import Lost
 from trunkline_gateway.exchange import (
@@ -54,6 +54,8 @@ def encode(request: ChatRequest, target: Target, lost: Lost) -> list[Wire | msgs
     writer = _Items(target, lost)
     for turn in request.turns:
         writer.turn(turn)
+    if all(_instructs(item) for item in reversed(writer.items)):
+        require_something(request.turns, lost.names, instructed=bool(writer.items))
     return writer.items
 
 
@@ -220,9 +222,11 @@ class _Items:
             wire: dict[str, object] = {"type": "reasoning"}
             if part.id:
                 wire["id"] = part.id
-            summary = [{"type": "summary_text", "text": part.text}] if part.summary and part.text else []
+            # OpenAI refuses thoughts that are not a summary; what other dialects do not call one is one of its own.
+            is_summary = part.summary or not targets.takes_reasoning_text(self._target)
+            summary = [{"type": "summary_text", "text": part.text}] if is_summary and part.text else []
             wire |= {"summary": summary, "encrypted_content": sealed.value}
-            if part.text and not part.summary:
+            if part.text and not is_summary:
                 wire["content"] = [{"type": "reasoning_text", "text": part.text}]
             self._lost.add_if(part.signature, "reasoning_signature")
             return wire
@@ -275,6 +279,10 @@ class _Items:
         if len(content) == 1 and content[0]["type"] == "input_text":
             return content[0]["text"]
         return content or ""
+
+
+def _instructs(item: Wire | msgspec.Raw) -> bool:
+    return not isinstance(item, msgspec.Raw) and item.get("role") in ("system", "developer")
 
 
 def _is_plain(piece: Wire | msgspec.Raw) -> bool:

@@ -3,11 +3,12 @@
 https://platform.openai.com/docs/api-reference/responses/create
 """
 
+import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Final
 
-from trunkline_gateway import errors
+from trunkline_gateway import errors, openai_models
 from trunkline_gateway.dialect import Encoded, Target
 from trunkline_gateway.dialects.openai_responses import encode_items, encode_tools, reading, targets
 from trunkline_gateway.dialects.openai_responses.lost import Lost
@@ -46,6 +47,7 @@ MIN_TOKENS: Final = 16
 """The API takes no smaller ``max_output_tokens``."""
 
 MAX_SCHEMA_NAME_CHARACTERS: Final = 64
+MAX_USER_CHARACTERS: Final = 64
 
 _TIERS: Final = frozenset({"auto", "default", "flex", "scale", "priority", "fast", "ultrafast"})
 _NOT_SAID: Final = (
@@ -64,6 +66,7 @@ _NOT_SAID: Final = (
 _SAID_AS_IT_IS: Final = (
     "temperature",
     "top_p",
+    "top_logprobs",
     "user",
     "metadata",
     "safety_identifier",
@@ -77,12 +80,13 @@ def encode(request: Request, target: Target) -> Encoded:
     """Write a request."""
     chat, lost = _chat(request), Lost()
     body = _content(chat, target, lost)
-    _sampling(chat.parameters, body, lost)
+    refused = openai_models.refused(target, chat.parameters.reasoning_effort)
+    _sampling(chat.parameters, body, refused, lost)
     body["store"] = chat.parameters.store is True
     include = []
     if targets.may_think(target, chat.parameters.reasoning_effort) or _has_encrypted(chat):
         include.append("reasoning.encrypted_content")
-    if chat.parameters.logprobs:
+    if chat.parameters.logprobs and "logprobs" not in refused:
         include.append("message.output_text.logprobs")
     if include:
         body["include"] = include
@@ -130,18 +134,25 @@ def _content(chat: ChatRequest, target: Target, lost: Lost) -> dict[str, object]
     return body
 
 
-def _sampling(parameters: Parameters, body: dict[str, object], lost: Lost) -> None:
+def _sampling(parameters: Parameters, body: dict[str, object], refused: Container[str], lost: Lost) -> None:
     if parameters.max_tokens is not None:
         body["max_output_tokens"] = max(parameters.max_tokens, MIN_TOKENS)
         lost.add_if(parameters.max_tokens < MIN_TOKENS, "max_tokens")
     for name in _SAID_AS_IT_IS:
         value = getattr(parameters, name)
-        if value is not None:
+        if value is None:
+            continue
+        if name in refused:
+            lost.add_if(value != openai_models.HARMLESS[name], name)
+        else:
             body[name] = value
+    if parameters.user is not None and len(parameters.user) > MAX_USER_CHARACTERS:
+        # Still one and the same name for one user: Claude Code's own is a JSON text of three ids.
+        body["user"] = hashlib.sha256(parameters.user.encode("utf-8", "replace")).hexdigest()
     for name in _NOT_SAID:
-        lost.add_if(getattr(parameters, name) is not None, name)
-    if parameters.top_logprobs is not None:
-        body["top_logprobs"] = parameters.top_logprobs
+        value = getattr(parameters, name)
+        lost.add_if(value is not None and value != openai_models.HARMLESS.get(name), name)
+    lost.add_if(parameters.logprobs and "logprobs" in refused, "logprobs")
     lost.add_if(parameters.n is not None and parameters.n > 1, "n")
     lost.add_if(any(each != "text" for each in parameters.modalities or ()), "modalities")
     if parameters.service_tier in _TIERS:
@@ -172,6 +183,8 @@ def _reasoning(asked: ReasoningEffort, max_tokens: int | None, lost: Lost) -> Ma
     lost.add_if(asked.effort is None and (asked.budget_tokens or 0) > 0, "reasoning_budget")
     if asked.summary in _SUMMARIES:
         wire["summary"] = asked.summary
+    elif asked.summary is None and asked.budget_tokens:
+        wire["summary"] = "auto"  # with a budget thoughts are shown unless told otherwise: Anthropic's ``enabled``
     return wire
 
 

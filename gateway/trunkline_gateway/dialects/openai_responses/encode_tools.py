@@ -62,27 +62,29 @@ def encode_choice(choice: ToolChoice, request: ChatRequest, target: Target, lost
         lost.add_if(choice.mode in ("required", "named"), "tool_choice")
         return None
     flat = not targets.knows_namespaces(target)
+    tools: dict[str, Tool | HostedTool] = {}  # by name; functions first, and of the same name the first
+    for tool in sorted(request.tools, key=lambda each: isinstance(each, HostedTool)):
+        tools.setdefault(tool.kind if isinstance(tool, HostedTool) else tool.name, tool)
     if choice.mode == "named" and choice.names:
-        return _named(choice.names[0], request, flat)
+        return _named(choice.names[0], tools, flat)
     if choice.names and choice.mode in ("auto", "required"):
-        allowed = [_named(name, request, flat) for name in choice.names]
+        allowed = [_named(name, tools, flat) for name in choice.names]
         return {"type": "allowed_tools", "mode": choice.mode, "tools": allowed}
     return "required" if choice.mode == "named" else choice.mode
 
 
-def _named(name: str, request: ChatRequest, flat: bool) -> Wire:
-    for tool in request.tools:
-        if isinstance(tool, Tool) and tool.name == name:
-            kind = "custom" if tool.custom else "function"
-            return {"type": kind, "name": names.name(name, tool.namespace if flat else None)}
-    for tool in request.tools:
-        if isinstance(tool, HostedTool) and tool.kind == name:
-            if tool.dialect == hosted.DIALECT:
-                value = reading.mapping(reading.parse(tool.value))
-                label = {"server_label": value["server_label"]} if "server_label" in value else {}
-                return {"type": value.get("type"), **label}
-            return {"type": _PLAIN.get(name, {"type": name})["type"]}
-    return {"type": "function", "name": names.name(name)}
+def _named(name: str, tools: Mapping[str, Tool | HostedTool], flat: bool) -> Wire:
+    tool = tools.get(name)
+    if tool is None:
+        return {"type": "function", "name": names.name(name)}
+    if isinstance(tool, Tool):
+        kind = "custom" if tool.custom else "function"
+        return {"type": kind, "name": names.name(name, tool.namespace if flat else None)}
+    if tool.dialect == hosted.DIALECT:
+        value = reading.mapping(reading.parse(tool.value))
+        label = {"server_label": value["server_label"]} if "server_label" in value else {}
+        return {"type": value.get("type"), **label}
+    return {"type": _PLAIN.get(name, {"type": name})["type"]}
 
 
 def _tool(tool: Tool, namespace: str | None) -> Wire:

@@ -6,6 +6,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from trunkline_gateway.exchange import characters
+
 Object: TypeAlias = Mapping[str, object]
 
 NOTHING: Final[Object] = {}
@@ -23,7 +25,8 @@ def parse(data: bytes | msgspec.Raw) -> object:
     try:
         value: object = _decoder.decode(data)
     except DECODE_ERRORS:
-        return None
+        fixed = characters.repaired(bytes(data))
+        return None if fixed == data else parse(fixed)
     return value
 
 

@@ -35,12 +35,14 @@ def write(seal: Seal, kind: Kind, call_id: str = "") -> str:
     return f"{stamped}.{_LETTER_OF[kind]}" + (f".{call_id}" if call_id else "")
 
 
-def read(text: str) -> Found:
-    """What a client sends back; OpenAI made it where it is not stamped."""
+def read(text: str) -> Found | None:
+    """What a client sends back; OpenAI made it where it is not stamped. None: nothing is sealed."""
     if text.startswith(origin.MARK):
         stamped, _, rest = text.partition(".")
         letter, _, call_id = rest.partition(".")
         seal = origin.read(stamped, "openai")
+        if seal is None:
+            return None
         if seal.value != stamped:
             return Found(seal, _LETTERS.get(letter) or _usual(seal.maker), call_id)
     return Found(Seal(maker="openai", value=text), "encrypted")

@@ -40,3 +40,9 @@ def write(usage: Usage) -> Mapping[str, object]:
 def says_all(usage: Usage) -> bool:
     """Whether `write` says all that is known."""
     return not (usage.cache_write_1h or usage.audio_prompt or usage.audio_completion or usage.tool_prompt)
+
+
+def at_end(kept: bytes) -> Usage | None:
+    """The usage of an answer of which only the end was kept, if its ``usage`` stands there."""
+    found = tail.member(kept, b"usage")
+    return None if found is None else read(msgspec.json.decode(found))

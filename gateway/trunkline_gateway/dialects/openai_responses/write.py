@@ -29,7 +29,7 @@ from trunkline_gateway.dialects.openai_responses.pieces import (
     delta_start,
     message_item,
 )
-from trunkline_gateway.exchange import Event
+from trunkline_gateway.exchange import Event, origin
 
 _TEXTS: Final = (exchange.TextDelta, exchange.RefusalDelta, exchange.ReasoningDelta, exchange.ArgumentsDelta)
 
@@ -50,6 +50,7 @@ class ResponseEncoder:
         self._sequence = 0
         self._envelope: envelope.Envelope | None = None
         self._items: list[bytes] = []
+        self._ids: set[str] = set()
         self._parts: dict[int, Open] = {}
         self._message: Message | None = None
         self._last_text: Open | None = None
@@ -146,6 +147,9 @@ class ResponseEncoder:
         """Begin an item; ``members``: what it says of itself now, beside its id."""
         begun = self._begun()
         index = len(self._items)
+        if item_id in self._ids:
+            item_id = ""  # several thoughts of one id: OpenAI's SDK gives up where two items have the same
+        self._ids.add(item_id)
         wire_id = reading.encode(item_id or f"{prefix}_{begun.tail}_{index}")
         self._items.append(b"null")  # until it is done
         self._send(b"response.output_item.added", b'"output_index":%d,"item":{"id":%b,%b}' % (index, wire_id, members))
@@ -404,16 +408,15 @@ class ResponseEncoder:
             summary = b'{"type":"summary_text","text":%b}' % text
             self._send(b"response.reasoning_summary_text.done", b'%b,"text":%b' % (opened.place, text))
             self._send(b"response.reasoning_summary_part.done", b'%b,"part":%b' % (opened.place, summary))
-        sealed = b""
         if part.signature is not None:
-            sealed = reading.encode(seals.write(part.signature, "signature"))
+            sealed = seals.write(part.signature, "signature")
             self._lost.add_if(part.encrypted, "answer.reasoning_encrypted")
-        elif part.encrypted is not None:
-            sealed = reading.encode(seals.write(part.encrypted, "encrypted"))
-        item = b'{"id":%b,"type":"reasoning","summary":[%b]%b}' % (
+        else:  # OpenAI would look for an item without a seal among those that it has stored, and find none
+            sealed = seals.write(part.encrypted or origin.UNSEALED, "encrypted")
+        item = b'{"id":%b,"type":"reasoning","summary":[%b],"encrypted_content":%b}' % (
             opened.item_id,
             summary,
-            b',"encrypted_content":' + sealed if sealed else b"",
+            reading.encode(sealed),
         )
         self._done_item(opened.output, item)
 

@@ -130,6 +130,7 @@ _ASSISTANT_BLOCKS: list[tuple[dict[str, object], exchange.Part]] = [
         Reasoning(text="hm", signature=Seal(maker="anthropic", value="EqQ")),
     ),
     ({"type": "thinking", "thinking": "hm", "signature": ""}, Reasoning(text="hm")),
+    ({"type": "thinking", "thinking": "hm", "signature": origin.stamp(origin.UNSEALED)}, Reasoning(text="hm")),
     (
         {"type": "thinking", "thinking": "hm", "signature": _OPENAI},
         Reasoning(text="hm", encrypted=Seal(maker="openai", account="acc", value="gAAA")),
@@ -366,6 +367,8 @@ def _content(*blocks: object, role: str = "user") -> dict[str, object]:
         ({"output_config": {"format": {"type": "yaml"}}}, "output_config.format.type"),
         ({"metadata": {"user_id": 1}}, "metadata.user_id"),
         ({"mcp_servers": ["x"]}, "mcp_servers[0]"),
+        ({"thread": "x"}, "thread"),
+        ({"thread": {}}, "thread.type"),
     ],
 )
 def test_what_is_wrong_is_named_by_its_path(body: dict[str, object], param: str) -> None:

@@ -101,7 +101,11 @@ _WEB = {
         ),
         (Text(text="a", citations=(DocumentCitation(title="t"),)), [{"type": "text", "text": "a"}], "answer.citations"),
         (Reasoning(), [], ""),
-        (Reasoning(text="hm"), [{"type": "thinking", "thinking": "hm", "signature": ""}], ""),
+        (
+            Reasoning(text="hm"),
+            [{"type": "thinking", "thinking": "hm", "signature": origin.stamp(origin.UNSEALED)}],
+            "",
+        ),
         (
             Reasoning(text="hm", signature=CLAUDE),
             [{"type": "thinking", "thinking": "hm", "signature": origin.stamp(CLAUDE)}],

@@ -94,6 +94,7 @@ def test_thoughts_that_are_interrupted_go_on_in_a_new_block() -> None:
     wire.check_blocks(wire.payloads(stream))
     blocks = wire.accumulated(stream)["content"]
     assert [block["type"] for block in blocks] == ["thinking", "text", "thinking", "text"]  # type: ignore[attr-defined]
+    assert all(block["signature"] for block in blocks if block["type"] == "thinking")  # type: ignore[attr-defined]
 
 
 def test_input_tokens_are_said_at_the_start_and_all_of_them_at_the_end() -> None:

@@ -57,6 +57,28 @@ def test_errors_are_written_as_the_api_does(error: GatewayError, kind: str) -> N
         assert wire.CHAT_IN.error_event(error, began) == b"event: error\ndata: " + body + b"\n\n"
 
 
+@pytest.mark.parametrize(
+    ("thread", "details"),
+    [
+        ({"type": "create"}, {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}),
+        ({"type": "continue", "previous_message_id": "msg_1"}, {"error_code": "thread_not_found"}),
+        ({"type": "fork"}, {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}),
+    ],
+)
+def test_a_thread_is_refused_so_that_the_sdk_goes_on_without(
+    thread: dict[str, object], details: dict[str, object]
+) -> None:
+    with pytest.raises(InvalidRequestError) as raised:
+        wire.decode({"thread": thread})
+    said = json.loads(wire.CHAT_IN.render_error(raised.value))
+    assert said["error"] == {"type": "invalid_request_error", "message": raised.value.message, "details": details}
+    assert raised.value.param == "thread"
+
+
+def test_no_thread_is_none() -> None:
+    assert wire.decode({"thread": None}).unsaid == ()
+
+
 def test_an_error_within_a_stream_is_read_back() -> None:
     assert wire.CHAT_IN.error_event is not None
     found = wire.read(wire.CHAT_IN.error_event(UpstreamStatusError("Overloaded", status=529), True))

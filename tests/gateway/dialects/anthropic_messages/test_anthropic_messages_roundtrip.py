@@ -38,10 +38,13 @@ _SEALED = st.builds(
     Seal,
     maker=st.sampled_from(["anthropic", "google", "other"]),
     account=st.sampled_from(["", "acc0unt0"]),
-    value=st.text("abcé/+=", max_size=12),
+    value=st.text("abcé/+=", min_size=1, max_size=12),
 )
 _ENCRYPTED = st.builds(
-    Seal, maker=st.just("openai"), account=st.sampled_from(["", "acc0unt0"]), value=st.text("abc/+=", max_size=12)
+    Seal,
+    maker=st.just("openai"),
+    account=st.sampled_from(["", "acc0unt0"]),
+    value=st.text("abc/+=", min_size=1, max_size=12),
 )
 _ARGUMENTS = st.dictionaries(_WORDS, st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _WORDS).map(
     lambda value: msgspec.json.encode(value).decode()

@@ -12,7 +12,7 @@ from trunkline_gateway import exchange, sse
 from trunkline_gateway.dialect import Asked, Target
 from trunkline_gateway.dialects.gemini_generate import CODEC
 from trunkline_gateway.dialects.gemini_generate.own import Own
-from trunkline_gateway.exchange import losses
+from trunkline_gateway.exchange import losses, origin
 
 CHAT = CODEC.ingress["chat"]
 REQUEST = exchange.ChatRequest(model="asked", turns=())
@@ -59,6 +59,7 @@ def test_a_whole_answer():
 
 
 CALL = exchange.ToolCall(id="c", name="f", arguments='{"a": 1.50}', seal=SEAL)
+UNSEALED = origin.stamp(origin.UNSEALED)
 STAMPED = "VEwxYTAxMjM0NTY3c2ln"
 
 
@@ -74,15 +75,19 @@ STAMPED = "VEwxYTAxMjM0NTY3c2ln"
             (),
         ),
         (CALL, [{"functionCall": {"id": "c", "name": "f", "args": {"a": 1.5}}, "thoughtSignature": STAMPED}], ()),
-        (exchange.ToolCall(id="c", name="f"), [{"functionCall": {"id": "c", "name": "f", "args": {}}}], ()),
+        (
+            exchange.ToolCall(id="c", name="f"),
+            [{"functionCall": {"id": "c", "name": "f", "args": {}}, "thoughtSignature": UNSEALED}],
+            (),
+        ),
         (
             exchange.ToolCall(id="c", name="f", arguments="{"),
-            [{"functionCall": {"id": "c", "name": "f", "args": {"input": "{"}}}],
+            [{"functionCall": {"id": "c", "name": "f", "args": {"input": "{"}}, "thoughtSignature": UNSEALED}],
             ("tool_arguments",),
         ),
         (
             exchange.ToolCall(id="c", name="f", arguments="x", custom=True),
-            [{"functionCall": {"id": "c", "name": "f", "args": {"input": "x"}}}],
+            [{"functionCall": {"id": "c", "name": "f", "args": {"input": "x"}}, "thoughtSignature": UNSEALED}],
             (),
         ),
         (

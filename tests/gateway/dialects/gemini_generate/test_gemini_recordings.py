@@ -11,6 +11,7 @@ from google.genai import types
 from trunkline_gateway import exchange, sse
 from trunkline_gateway.dialect import Asked, Target
 from trunkline_gateway.dialects.gemini_generate import CODEC
+from trunkline_gateway.exchange import origin
 
 RECORDINGS = Path(__file__).resolve().parents[4].parent / "shared" / "corpus" / "dev"
 NAMES = ("gemini.generate", "gemini.stream_generate", "vertex.generate", "vertex.stream_generate")
@@ -161,6 +162,9 @@ def all_of(answer: exchange.Answer) -> list[object]:
     return [*made, {name: value for name, value in beside.items() if name != "groundingMetadata"}]
 
 
+UNSEALED = origin.stamp(origin.UNSEALED)
+
+
 def comparable(part: exchange.Part) -> object:
     match part:
         case exchange.Text():
@@ -168,7 +172,7 @@ def comparable(part: exchange.Part) -> object:
         case exchange.Reasoning():
             return part.text, part.signature is not None
         case exchange.ToolCall():
-            return part.id, part.name, json.loads(part.arguments), part.seal is not None
+            return part.id, part.name, json.loads(part.arguments), part.seal is not None and part.seal.value != UNSEALED
         case exchange.HostedStep():
             return part.tool, part.query, part.id
         case _:

@@ -173,7 +173,7 @@ def test_an_assistants_turn() -> None:
     ],
 )
 def test_what_a_user_cannot_say_is_named(part: exchange.Part, lost: str) -> None:
-    assert encode(chat(turn("user", part)))[1] == (lost,)
+    assert encode(chat(turn("user", part, Text(text="hi"))))[1] == (lost,)
 
 
 SEALED = Seal(maker="anthropic", account="acc", value="c2ln")
@@ -193,7 +193,7 @@ SEALED = Seal(maker="anthropic", account="acc", value="c2ln")
     ],
 )
 def test_what_an_assistant_cannot_have_said_is_named(part: exchange.Part, lost: str) -> None:
-    assert encode(chat(turn("assistant", part)))[1] == (lost,)
+    assert encode(chat((*HI, *turn("assistant", part))))[1] == (lost,)
 
 
 @pytest.mark.parametrize("kind", ["web_search", "code_execution", "nobody_knows"])
@@ -328,8 +328,8 @@ QUIRKY: list[tuple[str, ChatRequest, dict[str, object], tuple[str, ...]]] = [
     ),
     (
         "reasoning_details",
-        chat(turn("assistant", Reasoning(encrypted=Seal(maker="openai", account="other", value="x")))),
-        {"messages": []},
+        chat((*HI, *turn("assistant", Reasoning(encrypted=Seal(maker="openai", account="other", value="x"))))),
+        {"messages[1]": None},
         ("reasoning_encrypted",),
     ),
     (
@@ -358,8 +358,18 @@ QUIRKY: list[tuple[str, ChatRequest, dict[str, object], tuple[str, ...]]] = [
         {"messages[0].content": "a"},
         ("image",),
     ),
-    ("no_image_urls", chat(turn("user", Image(source=Url("https://h/x")))), {"messages": []}, ("image_url",)),
-    ("no_files", chat(turn("user", Document(source=Inline(PDF)))), {"messages": []}, ("file",)),
+    (
+        "no_image_urls",
+        chat(turn("user", Text(text="a"), Image(source=Url("https://h/x")))),
+        {"messages[0].content": "a"},
+        ("image_url",),
+    ),
+    (
+        "no_files",
+        chat(turn("user", Text(text="a"), Document(source=Inline(PDF)))),
+        {"messages[0].content": "a"},
+        ("file",),
+    ),
     (
         "file_urls",
         chat(turn("user", Document(source=Url("https://h/a.pdf"), name="a"))),
@@ -492,3 +502,30 @@ def test_a_search_that_was_asked_for_in_this_dialect_is_sent_as_it_is() -> None:
 def test_parameters_have_their_place() -> None:
     names = {name for name in Parameters.__struct_fields__ if name not in {"safety_settings"}}
     assert set(PARAMETERS) == names
+
+
+@pytest.mark.parametrize("provider", ["openai", "azure-openai"])
+def test_models_that_think_are_not_told_how_to_sample(provider: str) -> None:
+    sampling: dict[str, object] = {
+        "temperature": 0.2,
+        "top_p": 0.9,
+        "presence_penalty": 0.5,
+        "frequency_penalty": 0.5,
+        "logit_bias": {"1": 2.0},
+        "logprobs": True,
+        "top_logprobs": 2,
+    }
+    kept: dict[str, object] = {"max_tokens": 9, "seed": 1, "verbosity": "low"}
+    encoded = UPSTREAM.encode(chat(**sampling, **kept), Target(model="gpt-5-mini", provider=provider))
+    assert json.loads(encoded.body).keys() == {"model", "messages", *kept}
+    assert set(encoded.lost) == set(sampling)
+    encoded = UPSTREAM.encode(chat(**sampling, **kept), Target(model="gpt-5-mini", provider="openrouter"))
+    assert json.loads(encoded.body).keys() == {"model", "messages", *kept, *sampling}
+    assert encoded.lost == ()
+
+
+def test_sampling_that_asks_for_nothing_is_left_out_without_a_word() -> None:
+    nothing = {"temperature": 1.0, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0.0, "logit_bias": {}}
+    encoded = UPSTREAM.encode(chat(**nothing, logprobs=False, top_logprobs=0), Target(model="o3", provider="openai"))
+    assert json.loads(encoded.body).keys() == {"model", "messages"}
+    assert encoded.lost == ()

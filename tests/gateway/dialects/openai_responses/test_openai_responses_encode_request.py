@@ -148,7 +148,7 @@ def test_a_document_of_text_is_text() -> None:
     ],
 )
 def test_what_cannot_be_said_is_named(turn: exchange.Turn, lost: tuple[str, ...]) -> None:
-    assert _items(turn)[1] == lost
+    assert _items(asked(exchange.Text(text="Hi")), turn)[1] == lost
 
 
 def test_thoughts_go_as_text_to_those_who_read_them() -> None:
@@ -328,8 +328,9 @@ def test_tool_choice(choice: exchange.ToolChoice, wanted: object) -> None:
     assert lost == (("tool_choice",) if choice.mode in ("required", "named") else ())
 
 
-def _with(**parameters: object) -> tuple[dict[str, object], tuple[str, ...]]:
-    body, lost = encode(chat(parameters=exchange.Parameters(**parameters)))  # type: ignore[arg-type]
+def _with(model: str = "gpt-4.1", **parameters: object) -> tuple[dict[str, object], tuple[str, ...]]:
+    request = chat(parameters=exchange.Parameters(**parameters))  # type: ignore[arg-type]
+    body, lost = encode(request, replace(TARGET, model=model))
     return {name: value for name, value in body.items() if name not in ("model", "input")}, lost
 
 
@@ -360,6 +361,12 @@ def _with(**parameters: object) -> tuple[dict[str, object], tuple[str, ...]]:
             {"reasoning": {"effort": "medium"}},
             ("reasoning_budget",),
         ),
+        (
+            {"reasoning_effort": exchange.ReasoningEffort(budget_tokens=8000)},
+            {"reasoning": {"effort": "medium", "summary": "auto"}},
+            ("reasoning_budget",),
+        ),
+        ({"reasoning_effort": exchange.ReasoningEffort(budget_tokens=0)}, {"reasoning": {"effort": "none"}}, ()),
         ({"reasoning_effort": exchange.ReasoningEffort(adaptive=True)}, {}, ("reasoning_effort",)),
         ({"service_tier": "flex"}, {"service_tier": "flex"}, ()),
         ({"service_tier": "standard_only"}, {}, ("service_tier",)),
@@ -438,6 +445,24 @@ def test_logprobs_are_included() -> None:
     body, _ = _with(logprobs=True, top_logprobs=2)
     assert "message.output_text.logprobs" in body["include"]  # type: ignore[operator]
     assert body["top_logprobs"] == 2
+
+
+def test_models_that_think_are_not_told_how_to_sample() -> None:
+    asked_for = {"temperature": 0.2, "top_p": 0.9, "logprobs": True, "top_logprobs": 2}
+    body, lost = _with("gpt-5", **asked_for)
+    assert "message.output_text.logprobs" not in body["include"]  # type: ignore[operator]
+    assert not body.keys() & asked_for.keys()
+    assert set(lost) == set(asked_for)
+    none = exchange.ReasoningEffort(effort="none")
+    body, lost = _with("gpt-5.6", reasoning_effort=none, **asked_for)
+    assert (body["temperature"], body["top_p"], body["top_logprobs"], lost) == (0.2, 0.9, 2, ())
+
+
+@pytest.mark.parametrize("model", ["gpt-5", "gpt-4.1"])
+def test_what_asks_for_nothing_is_not_lost(model: str) -> None:
+    body, lost = _with(model, temperature=1.0, presence_penalty=0.0, frequency_penalty=0, logit_bias={}, logprobs=False)
+    assert "temperature" not in body if model == "gpt-5" else body["temperature"] == 1.0
+    assert lost == ()
 
 
 def test_counting_sends_what_counts() -> None:

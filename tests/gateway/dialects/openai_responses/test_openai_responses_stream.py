@@ -24,6 +24,7 @@ from gateway.dialects.openai_responses.responses_support import (
 from trunkline_gateway import errors, exchange, sse
 from trunkline_gateway.dialects.openai_responses.answer import INCOMPLETE
 from trunkline_gateway.dialects.openai_responses.errors import status_of
+from trunkline_gateway.exchange import origin
 
 CREATED = {"type": "response.created", "response": {"id": "resp_1", "model": "m", "created_at": 5.0}}
 COMPLETED = {"type": "response.completed", "response": {"status": "completed", "usage": {"input_tokens": 1}}}
@@ -550,8 +551,9 @@ def test_deep_and_broken_json(make: Callable[[bytes], bytes]) -> None:
             UPSTREAM.decode(make(inner), ASKED)
 
 
+_SEAL = exchange.Seal(maker="openai", account="abcdefgh", value="gAAA")
 _LONG = answer(
-    exchange.Reasoning(text="日本 😀\n\n", summary=True, id="rs_1"),
+    exchange.Reasoning(text="日本 😀\n\n", summary=True, id="rs_1", encrypted=_SEAL),
     exchange.Text(text="Grüße 😀 " * 3, citations=(exchange.UrlCitation(url="https://ü", title="T", start=0, end=2),)),
     exchange.ToolCall(id="c", name="f", arguments='{"k":"ü"}', item_id="fc_1"),
     reason="tool_calls",
@@ -573,7 +575,11 @@ def test_a_stream_says_the_same_however_it_is_cut(cuts: list[int]) -> None:
         for event in decoder.receive(frame)
     ]
     assert events == receive(_BODY)
-    assert exchange.assemble(events) == _LONG
+    stamped = exchange.Seal(maker="openai", account=ASKED.target.account, value=origin.stamp(_SEAL))
+    first, *others = _LONG.choices[0].parts
+    found = exchange.assemble(events)
+    assert found.choices[0].parts == (msgspec.structs.replace(first, encrypted=stamped), *others)
+    assert msgspec.structs.replace(found, choices=()) == msgspec.structs.replace(_LONG, choices=())
 
 
 def test_what_the_upstream_does_not_say_is_made_up_from_what_was_asked() -> None:
