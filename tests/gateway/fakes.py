@@ -455,7 +455,7 @@ def call_in(
         request_id="req-1",
         ingress=ingress,
         crossing=request_heads.crossing(dict(reversed(headers))),
-        now=1_700_000_000,
+        wall=lambda: 1_700_000_000.0,
     )
 
 

@@ -422,3 +422,39 @@ def test_geminis_count_of_a_whole_request_has_the_upstreams_name_of_the_model() 
     )
     _, _, client = fakes.run(serve(call, Answer.json(b'{"totalTokens":1}')))
     assert client.requests[0].body == b'{"generateContentRequest":' + inner % b"up-1" + b"}"
+
+
+def test_what_an_answer_too_long_to_be_held_took_is_read_at_its_end() -> None:
+    text = "x" * 9_000_000
+    gemini = json.dumps(
+        {
+            "candidates": [{"content": {"parts": [{"text": text}]}, "finishReason": "STOP"}],
+            "usageMetadata": {
+                "promptTokenCount": 5, "candidatesTokenCount": 3, "totalTokenCount": 8,
+                "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 5}],
+            },
+            "modelVersion": "m", "responseId": "r",
+        }
+    ).encode()  # fmt: skip
+    message = MESSAGE.replace(b"Hallo", text.encode())
+    output = [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}]
+    response = json.dumps(
+        {
+            "id": "r",
+            "status": "completed",
+            "output": output,
+            "usage": {"input_tokens": 5, "output_tokens": 3},
+            "user": None,
+        }
+    ).encode()
+    for dialect, asked, model, body in (
+        ("anthropic_messages", ASKED, "", message),
+        ("gemini_generate", b'{"contents":[{"parts":[{"text":"Hi"}]}]}', "gpt-4o", gemini),
+        ("openai_responses", b'{"model":"gpt-4o","input":"Hi"}', "", response),
+    ):
+        stream = False if model else None
+        call = fakes.call_in(dialect, asked, speaking(dialect), model=model, stream=stream)
+        outcome, responder, _ = fakes.run(serve(call, Answer.json(body)))
+        assert responder.body == body
+        assert outcome.usage is not None
+        assert (outcome.usage.prompt, outcome.usage.completion) == (5, 3)

@@ -95,3 +95,9 @@ def test_a_request_that_cannot_be_written_is_refused_alike_whole_and_streamed(po
 def test_other_calls_of_responses_are_not_said_to_be_stored(port: int, path: str) -> None:
     answer = post(port, path, {"model": "public", "input": "Hi"})
     assert (answer.status, answer.json["error"]["code"]) == (404, "unknown_url")
+
+
+def test_a_method_of_googles_that_is_not_served_is_not_there(port: int) -> None:
+    answer = post(port, "/v1beta/models/public:predict", {})
+    assert (answer.status, answer.json["error"]["status"]) == (404, "NOT_FOUND")
+    assert post(port, "/v1beta/models/public", {}).status == 405

@@ -233,16 +233,11 @@ class HostedStep(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Foreign(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What only one dialect can say and no other has a word for. Others report ``kind`` as lost.
-
-    Attributes:
-        bare: As of `HostedStep`.
-    """
+    """What only one dialect can say and no other has a word for. Others report ``kind`` as lost."""
 
     dialect: str
     kind: str
     value: Json
-    bare: Json | None = None
 
 
 Part: TypeAlias = (

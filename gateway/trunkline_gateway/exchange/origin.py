@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from trunkline_gateway.exchange.content import Foreign, HostedStep, Maker, Part, Reasoning, Seal, Text, ToolCall
+from trunkline_gateway.exchange.content import HostedStep, Maker, Part, Reasoning, Seal, Text, ToolCall
 from trunkline_gateway.exchange.request import ChatRequest, Request
 
 MARK: Final = "VEwx"
@@ -86,7 +86,7 @@ def without_seals(request: Request) -> Request:
 def _is_sealed(part: Part) -> bool:
     if isinstance(part, Reasoning):
         return part.signature is not None or part.encrypted is not None
-    if isinstance(part, HostedStep | Foreign):
+    if isinstance(part, HostedStep):
         return part.bare is not None
     return isinstance(part, Text | ToolCall) and part.seal is not None
 
@@ -96,6 +96,6 @@ def _unsealed(part: Part) -> Part:
         return msgspec.structs.replace(part, signature=None, encrypted=None)
     if isinstance(part, Text | ToolCall):
         return msgspec.structs.replace(part, seal=None)
-    if isinstance(part, HostedStep | Foreign) and part.bare is not None:
+    if isinstance(part, HostedStep) and part.bare is not None:
         return msgspec.structs.replace(part, value=part.bare, bare=None)
     return part

@@ -150,7 +150,7 @@ class Handler:
             resolved = resolve(snapshot, key, request.model)
             exchange.group = resolved.group
             crossing = request_heads.crossing(head.first)
-            call = attempts.Call(request, resolved, exchange.request_id, ingress, crossing, int(self._wall()))
+            call = attempts.Call(request, resolved, exchange.request_id, ingress, crossing, self._wall)
             order = attempts.plan_calmly(call, self._health)
             if order is None:
                 return False
@@ -223,6 +223,8 @@ class Handler:
         if found is None or found.endpoint == "stored":
             raise _no_such_url(head) if found is None else _nothing_stored()
         if head.method not in paths.METHODS[found.endpoint]:
+            if found.endpoint == "model" and head.method == "POST" and ":" in found.model:
+                raise _no_such_url(head)  # a method of Google's that is not served, such as :predict
             raise errors.MethodNotAllowedError(head.method, paths.METHODS[found.endpoint])
         snapshot = self._table()
         if not snapshot.version:
@@ -267,7 +269,7 @@ class Handler:
         del sent
         resolved = resolve(snapshot, key, _named(snapshot, key, request.model, found.prefix))
         crossing = request_heads.crossing(head.first)
-        call = attempts.Call(request, resolved, exchange.request_id, ingress, crossing, int(self._wall()))
+        call = attempts.Call(request, resolved, exchange.request_id, ingress, crossing, self._wall)
         if found.operation == "count_tokens" and not plan.line_up(resolved, "count_tokens", found.dialect).spoken:
             await _estimate(call, responder, exchange)
             return

@@ -196,7 +196,6 @@ class Shortcut:
 
     def _account(self, result: attempts.Result) -> None:
         exchange, target = self.exchange, self.order.candidates[0].target.name
-        exchange.group = self.call.resolved.group
         if result == "ok":
             exchange.target = target
             exchange.upstream_dialect = self.order.candidates[0].dialect

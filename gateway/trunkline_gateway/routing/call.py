@@ -1,5 +1,6 @@
 """What goes into the attempt loop and what comes out of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -55,7 +56,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         ingress: The client's side of its dialect.
         crossing: The client's headers that an upstream may get; see `request_heads.crossing`.
-        now: Unix seconds, for answers that come without a time.
+        wall: Gives Unix seconds, for answers that come without a time.
     """
 
     request: envelope.Request
@@ -63,7 +64,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     request_id: str
     ingress: Ingress
     crossing: Headers = ()
-    now: int = 0
+    wall: Callable[[], float] = float
 
 
 class Attempt(NamedTuple):

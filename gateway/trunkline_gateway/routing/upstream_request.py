@@ -268,7 +268,7 @@ def _asked(call: Call, candidate: Candidate, request: exchange.Request | None) -
         stream=call.request.stream,
         # Not of the request id: a client may use one for a whole conversation, whose calls must not be confused.
         seed=f"{_PROCESS}{next(_REQUESTS):x}",
-        now=call.now,
+        now=int(call.wall()),
     )
 
 

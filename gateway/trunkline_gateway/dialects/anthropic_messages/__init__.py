@@ -14,6 +14,7 @@ from trunkline_gateway.dialects.anthropic_messages import (
     encode_request,
     encode_stream,
     errors,
+    usage,
 )
 from trunkline_gateway.dialects.anthropic_messages.vocabulary import DIALECT
 
@@ -52,6 +53,7 @@ CODEC: Final = dialect.Codec(
             decode=decode_answer.decode,
             stream_decoder=decode_stream.Decoder,
             read_error=errors.read,
+            usage_at_end=usage.at_end,
             parameters=_PARAMETERS,
         ),
         "count_tokens": dialect.Upstream(

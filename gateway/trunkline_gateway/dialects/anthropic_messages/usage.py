@@ -9,6 +9,7 @@ from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
+from trunkline_gateway import tail
 from trunkline_gateway.dialects.anthropic_messages import upstream_json
 from trunkline_gateway.exchange import Usage
 

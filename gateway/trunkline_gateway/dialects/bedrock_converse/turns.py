@@ -134,15 +134,15 @@ def _lose_name(turn: Turn, writing: Writing) -> None:
 def _cache_points_before_documents(blocks: Sequence[Block], writing: Writing) -> Sequence[Block]:
     """A cache point may not follow a document or a film: it moves before them, or away where nothing is before them."""
     made: list[Block] = []
+    at = 0  # behind the last block that a cache point may follow
     for block in blocks:
         if "cachePoint" not in block:
             made.append(block)
-            continue
-        at = len(made)
-        while at and not _UNCACHED.isdisjoint(made[at - 1]):
-            at -= 1
-        if at == 0:
+            if _UNCACHED.isdisjoint(block):
+                at = len(made)
+        elif at == 0:
             writing.lose("cache_control")
         elif "cachePoint" not in made[at - 1]:
             made.insert(at, block)
+            at += 1
     return made

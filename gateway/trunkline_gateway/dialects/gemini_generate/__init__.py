@@ -16,6 +16,7 @@ from trunkline_gateway.dialects.gemini_generate import (
     encode_stream,
     errors,
     model_names,
+    usage,
 )
 from trunkline_gateway.dialects.gemini_generate.queries import (
     KEEP_ALIVE,
@@ -65,6 +66,7 @@ CODEC: Final = Codec(
             decode=decode_answer.decode,
             stream_decoder=decode_stream.StreamDecoder,
             read_error=errors.read,
+            usage_at_end=usage.at_end,
             renamed=model_names.renamed,
             parameters=encode_request.PARAMETERS,
         ),

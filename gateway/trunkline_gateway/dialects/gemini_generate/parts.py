@@ -59,7 +59,7 @@ def step(raw: msgspec.Raw) -> exchange.HostedStep | exchange.Foreign | None:
             )
     known = ("thought", "thoughtSignature", "text", "functionCall", "inlineData", "fileData")
     kind = next((name for name, member in value.items() if name not in known and member is not None), None)
-    return None if kind is None else exchange.Foreign(dialect=DIALECT, kind=kind, value=raw, bare=bare)
+    return None if kind is None else exchange.Foreign(dialect=DIALECT, kind=kind, value=raw)
 
 
 def _described(name: str, member: Mapping[object, object]) -> tuple[str, str]:

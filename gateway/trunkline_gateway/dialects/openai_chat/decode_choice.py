@@ -51,7 +51,7 @@ class AnswerContext:
 
 
 class _Call:
-    __slots__ = ("arguments", "checked", "custom", "ended", "id", "index", "name", "sealed", "wrapped")
+    __slots__ = ("arguments", "custom", "ended", "id", "index", "name", "sealed", "wrapped")
 
     def __init__(self) -> None:
         self.index = -1
@@ -60,7 +60,6 @@ class _Call:
         self.custom = False
         self.wrapped = False
         self.arguments: list[str] = []
-        self.checked = False
         self.ended = False
         self.sealed: Seal | None = None
 
@@ -92,6 +91,7 @@ class ChoiceDecoder:
         self._plain_place = 0
         self._audio = -1
         self._calls: list[_Call] = []
+        self._unchecked: list[_Call] = []
         self._by_index: dict[int, _Call] = {}
         self._by_id: dict[str, _Call] = {}
         self._last_call: _Call | None = None
@@ -399,6 +399,7 @@ class ChoiceDecoder:
         call.wrapped = not call.custom and call.name in self._context.free_texts
         part = exchange.ToolCall(id=call.id, name=name, custom=call.custom or call.wrapped, namespace=namespace)
         call.index = self._begin(part, out)
+        self._unchecked.append(call)
         if not call.wrapped:
             out.extend(exchange.ArgumentsDelta(call.index, text, self._number) for text in call.arguments)
         seal = self._call_seals.pop(call.id, None)
@@ -407,10 +408,8 @@ class ChoiceDecoder:
 
     def _end_complete_calls(self, out: list[Event]) -> None:
         """Another part begins: a call whose arguments are whole by now has ended. Each is looked at once."""
-        for call in self._calls:
-            if not call.started or call.checked:
-                continue
-            call.checked = True
+        begun, self._unchecked = self._unchecked, []
+        for call in begun:
             if not call.custom and _is_json("".join(call.arguments)):
                 self._end_call(call, out)
 

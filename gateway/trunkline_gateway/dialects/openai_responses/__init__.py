@@ -12,6 +12,7 @@ from trunkline_gateway.dialects.openai_responses import (
     encode_request,
     errors,
     stream,
+    usage,
     whole,
     write,
 )
@@ -35,6 +36,7 @@ CODEC: Final = dialect.Codec(
             decode=answer.decode,
             stream_decoder=stream.ResponseDecoder,
             read_error=errors.read,
+            usage_at_end=usage.at_end,
             parameters=encode_request.PARAMETERS,
         ),
         "count_tokens": dialect.Upstream(

@@ -78,6 +78,7 @@ class _Reader:
         self._turns: list[tuple[Role, list[Part]]] = []
         self._results = False  # the last turn is one of results
         self._seals: dict[str, Seal] = {}
+        self._last_text: tuple[list[Part], int] = [], 0  # of the model's: whose parts, and its place among them
 
     def turns(self) -> tuple[Turn, ...]:
         """All turns, with the seals of calls where they belong."""
@@ -115,7 +116,11 @@ class _Reader:
         """What the model said."""
         if not self._turns or self._turns[-1][0] != "assistant":
             self._turns.append(("assistant", []))
-        self._turns[-1][1].extend(parts)
+        said = self._turns[-1][1]
+        for part in parts:
+            if isinstance(part, Text):
+                self._last_text = said, len(said)
+            said.append(part)
         self._results = False
 
     def _result(self, part: Part) -> None:
@@ -219,13 +224,12 @@ class _Reader:
                 self._said(msgspec.structs.replace(part, encrypted=sent.seal))
 
     def _seal_text(self, seal: Seal) -> None:
-        parts = self._turns[-1][1] if self._turns and self._turns[-1][0] == "assistant" else []
-        for number in range(len(parts) - 1, -1, -1):
-            part = parts[number]
-            if isinstance(part, Text):
-                parts[number] = msgspec.structs.replace(part, seal=seal)
-                return
-        self.unsaid["reasoning_signature"] = None
+        parts, place = self._last_text
+        part = parts[place] if self._turns and self._turns[-1][1] is parts else None
+        if isinstance(part, Text):
+            parts[place] = msgspec.structs.replace(part, seal=seal)
+        else:
+            self.unsaid["reasoning_signature"] = None
 
 
 def _said_in(piece: reading.Object) -> str:

@@ -5,6 +5,9 @@ https://platform.openai.com/docs/api-reference/responses/object#responses/object
 
 from collections.abc import Mapping
 
+import msgspec
+
+from trunkline_gateway import tail
 from trunkline_gateway.dialects.openai_responses import reading
 from trunkline_gateway.exchange import Usage
 

@@ -312,9 +312,9 @@ QUIRKY: list[tuple[str, ChatRequest, dict[str, object], tuple[str, ...]]] = [
     ),
     (
         "reasoning_details",
-        chat(turn("assistant", Reasoning(text="hm", signature=SEALED))),
+        chat((*HI, *turn("assistant", Reasoning(text="hm", signature=SEALED)))),
         {
-            "messages[0].reasoning_details": [
+            "messages[1].reasoning_details": [
                 {
                     "type": "reasoning.text",
                     "text": "hm",
@@ -329,7 +329,7 @@ QUIRKY: list[tuple[str, ChatRequest, dict[str, object], tuple[str, ...]]] = [
     (
         "reasoning_details",
         chat((*HI, *turn("assistant", Reasoning(encrypted=Seal(maker="openai", account="other", value="x"))))),
-        {"messages[1]": None},
+        {"messages": [{"role": "user", "content": "hi"}]},
         ("reasoning_encrypted",),
     ),
     (
@@ -394,7 +394,12 @@ QUIRKY: list[tuple[str, ChatRequest, dict[str, object], tuple[str, ...]]] = [
         {"messages[0].content[0].cache_control": {"type": "ephemeral", "ttl": "1h"}},
         (),
     ),
-    ("no_custom_tools", chat(tools=(Tool(name="c", custom=True),)), {"tools": None}, ("tools.custom",)),
+    (
+        "no_custom_tools",
+        chat(tools=(Tool(name="c", custom=True),)),
+        {"tools[0].type": "function", "tools[0].function.name": "c"},
+        ("tools.custom",),
+    ),
     ("no_strict_tools", chat(tools=(F,)), {"tools[0].function.strict": None}, ("tools.strict",)),
     (
         "no_tool_choice_required",
