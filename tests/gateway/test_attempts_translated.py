@@ -240,6 +240,14 @@ def test_parameters_of_a_target_hold_whatever_dialect_the_caller_speaks() -> Non
         assert not {"stop", "stop_sequences", "metadata"} & sent.keys()
 
 
+def test_what_a_target_itself_asks_for_in_vain_is_nothing_that_the_client_has_lost() -> None:
+    change = Parameters(overrides={"seed": b"7"})  # type: ignore[dict-item]
+    chat = b'{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}'
+    call = fakes.call_in("openai_chat", chat, claude(parameters=change), policy=Policy(lossy="Reject"))
+    _, responder, _ = fakes.run(serve(call, Answer.json(MESSAGE)))
+    assert (responder.status, "x-trunkline-lossy" in responder.headers) == (200, False)
+
+
 # ---- seals -----------------------------------------------------------------------------------------------------------
 
 

@@ -44,7 +44,10 @@ def account(name: str, url: str, *keys: str) -> Upstream:
     """An account at ``url`` with a key of each name, tried in no particular order."""
     endpoint = Endpoint(url)
     made = fakes.upstream(name, *(fakes.upstream_key(each) for each in keys or ("primary",)))
-    held = tuple(dataclasses.replace(key, heads=request_heads.Heads(request_heads.Place(endpoint, (), key.auth_header))) for key in made.keys)
+    held = tuple(
+        dataclasses.replace(key, heads=request_heads.Heads(request_heads.Place(endpoint, (), key.auth_header)))
+        for key in made.keys
+    )
     return dataclasses.replace(made, endpoint=endpoint, keys=held)
 
 

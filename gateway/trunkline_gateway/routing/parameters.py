@@ -99,6 +99,14 @@ def neutral(request: exchange.Request, parameters: Parameters) -> exchange.Reque
     return msgspec.structs.replace(request, parameters=msgspec.structs.replace(said, **changed))
 
 
+def added(before: exchange.Request, after: exchange.Request) -> frozenset[str]:
+    """Names of what a target asks for and the client did not: no word of the client's is lost with them."""
+    if not (isinstance(before, exchange.ChatRequest) and isinstance(after, exchange.ChatRequest)):
+        return frozenset()
+    said, now = before.parameters, after.parameters
+    return frozenset(name for name in _NAMES if getattr(said, name) is None and getattr(now, name) is not None)
+
+
 def pointed(body: bytes, parameters: Parameters, places: Mapping[str, str]) -> bytes:
     """A body that was written for an upstream, with what pointers, and renames, change."""
     named = (*parameters.defaults, *parameters.overrides, *parameters.drop, *(each.name for each in parameters.clamp))

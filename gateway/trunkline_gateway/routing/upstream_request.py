@@ -245,6 +245,7 @@ def _translated(call: Call, candidate: Candidate, neutral: Neutral, inlined: boo
     request = neutral.get()
     if inlined:
         request = pictures.inlined(request, neutral.pictures)
+    asked_for = request
     if candidate.target.parameters is not None:
         request = parameters.neutral(request, candidate.target.parameters)
     asked = _asked(call, candidate, request)
@@ -254,6 +255,9 @@ def _translated(call: Call, candidate: Candidate, neutral: Neutral, inlined: boo
         body = parameters.pointed(body, candidate.target.parameters, candidate.side.parameters)
     headers: Headers = encoded.headers
     lost = (*request.unsaid, *encoded.lost)
+    if candidate.target.parameters is not None:
+        added = parameters.added(asked_for, request)
+        lost = tuple(name for name in lost if name not in added)
     if call.crossing:
         crossed, missed = request_heads.admitted(call.crossing, candidate.upstream.beta_headers)
         headers = (*headers, *(header for header in crossed if header[0] not in dict(headers)))

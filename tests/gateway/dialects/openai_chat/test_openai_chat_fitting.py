@@ -29,7 +29,7 @@ def read(request: ChatRequest, chunks: Sequence[object], *quirks: str) -> exchan
     events: list[exchange.Event] = []
     for chunk in chunks:
         data = chunk if isinstance(chunk, bytes) else json.dumps(chunk).encode()
-        events += decoder.receive(sse.ServerSentEvent(name=b"", data=data, raw=b""))
+        events += decoder.receive(sse.ServerSentEvent(b"data: " + data + b"\n\n"))
     return exchange.assemble(events)
 
 
@@ -56,8 +56,7 @@ def test_names_that_do_not_fit_are_made_to_and_come_back(name: str, namespace: s
         parameters=Parameters(tool_choice=ToolChoice(mode="named", names=(name,))),
     )
     body = msgspec.convert(encode(request), _Body)
-    sent = body.tools[0]["function"]["name"]
-    assert isinstance(sent, str)
+    sent = body.tools[0].function.name
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", sent)
     assert body.messages[1]["tool_calls"][0]["function"]["name"] == sent  # type: ignore[index]
     assert body.tool_choice == {"type": "function", "function": {"name": sent}}
@@ -65,8 +64,16 @@ def test_names_that_do_not_fit_are_made_to_and_come_back(name: str, namespace: s
     assert part == ToolCall(id="c1", name=name, namespace=namespace, arguments="{}")
 
 
+class _Function(msgspec.Struct):
+    name: str
+
+
+class _Tool(msgspec.Struct):
+    function: _Function
+
+
 class _Body(msgspec.Struct):
-    tools: list[dict[str, dict[str, object]]]
+    tools: list[_Tool]
     messages: list[dict[str, object]]
     tool_choice: object
 
