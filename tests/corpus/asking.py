@@ -89,8 +89,12 @@ def _open(schema: object) -> str:
 
 def _are_in_namespaces(want: object, got: object) -> bool:
     """The same tools, but that what is said of a namespace is said of each of its tools."""
-    if not isinstance(want, dict) or not isinstance(got, dict) or want.keys() != got.keys():
+    if not isinstance(want, dict) or not isinstance(got, dict):
         return False
+    if want.keys() != got.keys():
+        # Where names are bare, unless two of them are the same.
+        want = {name if name in got else name.rpartition("__")[2]: tool for name, tool in want.items()}
+        return want.keys() == got.keys() and all(got[name][0].endswith(tool[0]) for name, tool in want.items())
     return all(
         tool == got[name] or ("__" in name and tool[1] == got[name][1] and got[name][0].endswith(tool[0]))
         for name, tool in want.items()

@@ -64,7 +64,7 @@ def media_probes() -> list[RequestProbe]:
         says("image", request_of(user(picture)), source(exchange.Image), bedrock=PNG),
         says(
             "image_url",
-            request_of(user(exchange.Image(source=url(web_png), media_type="image/png"))),
+            request_of(user(look, exchange.Image(source=url(web_png), media_type="image/png"))),
             source(exchange.Image),
             "image",
             bedrock=web_png,

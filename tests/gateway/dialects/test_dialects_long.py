@@ -130,6 +130,21 @@ def test_results_of_all_the_users_turns_come_before_what_is_said_beside_them() -
     assert [each.get("tool_use_id") or each["text"] for each in content] == ["c0", "c1", "c2", "x", "x", "x"]
 
 
+def test_marks_of_the_cache_within_results_count() -> None:
+    marked = {"type": "text", "text": "r", "cache_control": {"type": "ephemeral"}}
+    calls = [{"type": "tool_use", "id": f"t{number}", "name": "f", "input": {}} for number in range(6)]
+    results = [{"type": "tool_result", "tool_use_id": each["id"], "content": [marked]} for each in calls]
+    messages = [
+        {"role": "user", "content": [marked]},
+        {"role": "assistant", "content": calls},
+        {"role": "user", "content": results},
+    ]
+    request = decode("anthropic_messages", {"model": "m", "max_tokens": 9, "messages": messages})
+    encoded = registry.UPSTREAM["anthropic_messages", "chat"].encode(request, Target(model="claude-sonnet-4-5"))
+    assert encoded.body.count(b'"cache_control"') == 4
+    assert "cache_control" in encoded.lost
+
+
 def test_a_name_that_a_schema_requires_and_is_none_is_left_out() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a", {}, ["b"], 3]}
     request = exchange.ChatRequest(

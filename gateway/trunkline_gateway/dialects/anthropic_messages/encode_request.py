@@ -266,13 +266,16 @@ def _add(messages: list[Block], role: str, blocks: list[Block]) -> None:
 
 
 def _content(message: Block) -> list[Block]:
-    content = message["content"]
+    content = message.get("content")
     return content if isinstance(content, list) else []
 
 
 def _blocks(messages: Iterable[Block]) -> Iterable[Block]:
     for message in messages:
-        yield from _content(message)
+        for block in _content(message):
+            if block.get("type") == "tool_result":
+                yield from _content(block)  # what a result holds may be marked, too
+            yield block
 
 
 def _trim_prefill(messages: list[Block]) -> None:

@@ -99,7 +99,8 @@ def image(part: Image, writing: Writing) -> Block | None:
 def document(part: Document, writing: Writing) -> Block | None:
     """None: it cannot be said, which is noted."""
     if part.text is not None:
-        source: Mapping[str, object] | None = {"bytes": _base64(part.text)}
+        # Empty files are refused.
+        source: Mapping[str, object] | None = {"bytes": _base64(part.text)} if part.text else None
     else:
         source = None if part.source is None else _source(part.source)
     if source is None:

@@ -7,6 +7,7 @@ Results of tools come as messages of their own, right after the calls; what else
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Final, TypeAlias, assert_never
 
 from trunkline_gateway import exchange
@@ -67,7 +68,7 @@ class MessagesEncoder:
                 messages.append({"role": turn.role, "content": text})
         if all(_says_nothing(message) for message in reversed(messages)):
             require_something(self._request.turns, self.lost.names, instructed=bool(messages))
-        return messages
+        return _results_first(messages)
 
     def name_of(self, name: Name) -> str:
         """A tool's name for the upstream."""
@@ -209,3 +210,18 @@ class MessagesEncoder:
 
     def _call_id(self, call_id: str) -> str:
         return nine(call_id) if "tool_call_ids_of_nine" in self._quirks else short_id(call_id)
+
+
+def _results_first(messages: list[Message]) -> list[Message]:
+    """All results right after their calls, which is required, also where the user said something between them."""
+    if not any(message["role"] == "tool" for message in messages):
+        return messages
+    ordered: list[Message] = []
+    for of_user, group in groupby(messages, key=lambda message: message["role"] in ("tool", "user")):
+        run = list(group)
+        calls = ordered[-1].get("tool_calls") if of_user and ordered else None
+        if isinstance(calls, list):
+            ids = {call["id"] for call in calls}
+            run = sorted(run, key=lambda message, ids=ids: message.get("tool_call_id") not in ids)  # type: ignore[misc]
+        ordered += run
+    return ordered

@@ -101,9 +101,8 @@ def test_whatever_is_asked_the_api_gets_what_it_takes(
     )
     try:
         encoded = wire.CHAT_UP.encode(request, to)
-    except UnsupportedFeatureError as error:
-        assert error.param in losses.FEATURES
-        return
+    except UnsupportedFeatureError:
+        return  # nothing was left of it
     assert set(encoded.lost) <= set(losses.FEATURES)
     body = json.loads(encoded.body)
     messages = body["messages"]

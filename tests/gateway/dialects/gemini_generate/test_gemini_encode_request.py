@@ -538,3 +538,19 @@ def test_pointers_are_those_that_are_written():
     pointers = {pointer.rsplit("/", 1)[1] for pointer in encode_request.PARAMETERS.values()}
     assert pointers - {"safetySettings"} == set(made)
     assert encode_request.PARAMETERS is CHAT.parameters
+
+
+def test_tools_of_free_text_and_of_a_namespace_come_home_and_are_not_lost():
+    free = exchange.Tool(name="say", custom=True, format=msgspec.Raw(b'{"type":"text"}'))
+    grouped = exchange.Tool(name="g", description="Does.", namespace="ns", namespace_description="A group.")
+    body, lost = sent(tools=(free, exchange.Tool(name="patch", custom=True), grouped))
+    declared = body["tools"][0]["functionDeclarations"]
+    assert [each["name"] for each in declared] == ["say", "patch", "g"]
+    assert declared[0]["parametersJsonSchema"]["required"] == ["input"]
+    assert declared[2]["description"] == "A group.\n\nDoes."
+    assert lost == ()
+
+
+def test_the_grammar_of_free_text_is_lost():
+    grammar = msgspec.Raw(b'{"type":"grammar","syntax":"lark","definition":"start: A"}')
+    assert sent(tools=(exchange.Tool(name="patch", custom=True, format=grammar),))[1] == ("tools.custom",)

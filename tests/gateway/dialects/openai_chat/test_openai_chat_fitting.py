@@ -98,6 +98,27 @@ def test_ids_of_calls_are_not_too_long_and_results_keep_theirs() -> None:
     assert ids[2] == "c"
 
 
+def test_results_in_turns_of_their_own_are_not_parted_by_the_pictures_of_the_first() -> None:
+    calls: tuple[Part, ...] = (ToolCall(id="a", name="f"), ToolCall(id="b", name="f"))
+    picture = exchange.Image(source=exchange.Inline("iVBORw0KGgo="), media_type="image/png")
+    turns = (
+        USER,
+        Turn(role="assistant", parts=calls),
+        Turn(role="user", parts=(ToolResult(call_id="a", content=(picture,)),)),
+        Turn(role="user", parts=(ToolResult(call_id="b", content=(Text(text="r"),)), Text(text="go on"))),
+    )
+    messages = encode(ChatRequest(model="m", turns=turns))["messages"]
+    assert isinstance(messages, list)
+    assert [(each["role"], each.get("tool_call_id")) for each in messages] == [
+        ("user", None),
+        ("assistant", None),
+        ("tool", "a"),
+        ("tool", "b"),
+        ("user", None),
+        ("user", None),
+    ]
+
+
 CUSTOM = ChatRequest(model="m", turns=(USER,), tools=(Tool(name="apply_patch", custom=True, description="d"),))
 
 
@@ -145,11 +166,12 @@ def test_half_a_character_does_not_take_the_text_around_it_with_it() -> None:
     chunks: list[object] = [
         delta({"content": "a"}),
         b'{"id":"1","choices":[{"index":0,"delta":{"content":"b\\ud83d"}}]}',
+        b'{"id":"1","choices":[{"index":0,"delta":{"content":"\xff"}}]}',
         b'{"id":"1","choices":[{"index":0,"delta":{"content":"\\ude00c"},"finish_reason":"stop"}]}',
         b"[DONE]",
     ]
     choice = read(ChatRequest(model="m", turns=(USER,)), chunks).choices[0]
-    assert choice.parts == (Text(text="ab\ufffd\ufffdc"),)
+    assert choice.parts == (Text(text="ab\ufffd\ufffd\ufffdc"),)
     assert choice.finish_reason == "stop"
 
 

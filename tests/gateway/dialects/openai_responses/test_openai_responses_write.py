@@ -451,6 +451,7 @@ def _unsealed(part: exchange.Part) -> exchange.Part:
 @given(st.lists(_part, max_size=5))
 def test_what_is_written_is_read_again(parts: list[exchange.Part]) -> None:
     ids = [part.id for part in parts if isinstance(part, exchange.Reasoning) and part.id]
+    ids += [part.item_id for part in parts if isinstance(part, exchange.ToolCall)]
     assume(len(ids) == len(set(ids)))  # items of one answer have ids of their own
     whole = answer(
         *parts, reason="tool_calls" if any(isinstance(part, exchange.ToolCall) for part in parts) else "stop"
