@@ -1,6 +1,7 @@
 """Two requests compared by what they say (`saying`), and what an encoder names as lost allowed for."""
 
 import base64
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -78,6 +79,8 @@ def _is_the_same(key: str, want: Sheet, got: Sheet) -> bool:
         return _open(want.get(key)) == _open(got.get(key))  # some take only objects that say they are closed
     if key == "tools" and _are_in_namespaces(want.get(key), got.get(key)):
         return True
+    if key == "user":
+        return got.get(key) == hashlib.sha256(str(want.get(key)).encode()).hexdigest()  # OpenAI takes 64 characters
     if key == "tools" and not want.get("tools"):
         return "call" in str(want["turns"])  # some want the tools declared that were called before
     return key == "thinking" and want.get(key) == "off" and key not in got  # nobody has to be told not to
