@@ -220,7 +220,7 @@ def test_an_uninstalled_chart_of_crds_leaves_them_and_their_objects(api: ApiServ
     assert "kept due to the resource policy" in said
     found = api.request("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions")["items"]
     ours = [each for each in found if each["spec"]["group"] == "trunkline.dev"]
-    assert len(ours) == 3
+    assert len(ours) == 4
     assert not any("deletionTimestamp" in each["metadata"] for each in ours)
 
 

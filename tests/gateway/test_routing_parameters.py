@@ -172,3 +172,23 @@ def test_a_clamp_holds_however_proto_json_is_spelled(config: str, limit: str) ->
     )  # fmt: skip
     after = parameters.passed_on(request, change, registry.UPSTREAM["gemini_generate", "chat"].parameters)
     assert json.loads(after.body) == {"contents": [], config: {limit: 100, "temperature": 0.1}}
+
+
+def test_a_rename_to_a_pointer_reaches_upstreams_whose_dialect_has_no_such_parameter() -> None:
+    """Who renames ``seed`` to a field of his server's own means that field, whatever dialect is spoken to it."""
+    said = exchange.Parameters(seed=7, stop=("a", "b"), temperature=0.5, reasoning_effort=exchange.ReasoningEffort())
+    request = exchange.ChatRequest(model="m", turns=(), parameters=said)
+    change = Parameters(
+        rename=(
+            ("seed", "/own/seed"),
+            ("stop", "/own/stop"),
+            ("temperature", "/heat"),
+            ("reasoning_effort", "/effort"),
+            ("top_k", "/top_k"),
+        )
+    )
+    moved = parameters.moved(request, change, PLACES)
+    assert moved == {"seed": 7, "stop": ("a", "b")}
+    body = parameters.pointed(b'{"model":"m","temperature":0.5}', change, PLACES, moved)
+    assert json.loads(body) == {"model": "m", "heat": 0.5, "own": {"seed": 7, "stop": ["a", "b"]}}
+    assert parameters.moved(request, Parameters(drop=("seed",)), PLACES) == {}
