@@ -10,7 +10,7 @@ Names of what is lost (`Encoded.lost`, `StreamEncoder.lost`) are those of `excha
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -137,6 +137,15 @@ class StreamEncoder(Protocol):
 
         `exchange.End` flushes all. `exchange.Failed` never comes: see `Ingress.error_event`.
         """
+        ...
+
+
+@runtime_checkable
+class Failing(Protocol):
+    """A `StreamEncoder` whose last events of a stream that fails go on from what it has written."""
+
+    def fail(self, error: errors.GatewayError) -> bytes:
+        """Write the error; nothing follows. In place of `Ingress.error_event`."""
         ...
 
 

@@ -15,7 +15,7 @@ from typing import Final, Protocol, TypeAlias
 import msgspec
 
 from trunkline_gateway import aws, exchange, secrecy, sse
-from trunkline_gateway.dialect import Frame, Ingress, StreamDecoder, StreamEncoder, Upstream, UpstreamError
+from trunkline_gateway.dialect import Failing, Frame, Ingress, StreamDecoder, StreamEncoder, Upstream, UpstreamError
 from trunkline_gateway.dialects.openai_chat import stream as openai_stream
 from trunkline_gateway.errors import GatewayError, UpstreamProtocolError, UpstreamStatusError
 
@@ -279,9 +279,13 @@ class Translated(_Answer):
         if not self.committed and not content:
             return b""  # it is the caller's to say what becomes of it
         failed = next(event for event in events if isinstance(event, exchange.Failed))
-        if self._ingress.error_event is not None:
-            written += self._ingress.error_event(self._as_error(failed), True)
-        return self._give(written, True)
+        return self._give(written + self.fail(self._as_error(failed)), True)
+
+    def fail(self, error: GatewayError) -> bytes:
+        """The last bytes of a committed stream that fails."""
+        if isinstance(self._encoder, Failing):
+            return self._encoder.fail(error)
+        return b"" if self._ingress.error_event is None else self._ingress.error_event(error, True)
 
 
 class Passed(_Answer):

@@ -149,6 +149,19 @@ def test_an_upstreams_refusal_has_the_callers_shape_and_the_upstreams_status(dia
     assert outcome.error == "upstream_refused"
 
 
+@pytest.mark.parametrize(
+    "said", ['{"detail":[{"loc":["body"],"msg":"Too hot"}]}', '{"object":"error","message":"Too hot"}']
+)
+def test_an_upstreams_refusal_in_nobodys_shape_has_that_of_whoever_speaks_its_dialect(said: str) -> None:
+    refused = Answer.json(said.encode(), 422)
+    _, responder, _ = fakes.run(serve(fakes.call_in("anthropic_messages", ASKED, claude()), refused))
+    body = json.loads(responder.body)
+    assert (responder.status, body["type"], body["error"]["type"]) == (422, "error", "invalid_request_error")
+    assert "Too hot" in body["error"]["message"]
+    _, responder, _ = fakes.run(serve(fakes.call_in("openai_chat", ASKED), refused))
+    assert (responder.status, json.loads(responder.body)["error"]["message"]) == (422, "Too hot")
+
+
 def test_a_refusal_in_a_stream_before_content_gets_its_status() -> None:
     call = fakes.call_in("anthropic_messages", ASKED_STREAM)
     event = (

@@ -1,5 +1,6 @@
 """In which order targets are tried, and with which keys."""
 
+import dataclasses
 import random
 from collections import Counter
 
@@ -7,6 +8,7 @@ import pytest
 
 from gateway import fakes
 from gateway.fakes import target, upstream, upstream_key
+from trunkline_gateway.dialect import Capabilities
 from trunkline_gateway.exchange import Operation
 from trunkline_gateway.routing import plan as planning
 from trunkline_gateway.routing.health import Health
@@ -156,3 +158,25 @@ def test_only_targets_that_speak_the_dialect_are_tried() -> None:
 )
 def test_attempts_are_shared_out(made: int, after: int, keys: int) -> None:
     assert planning.keys_left(made, after) == keys
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "most"),
+    [("*", "claude-sonnet-4-5", 64_000), ("claude-*", "haiku-4-5", 64_000), ("*", "claude-of-tomorrow", None)],
+)
+def test_of_a_model_behind_a_glob_is_known_what_is_known_of_its_name(model: str, name: str, most: int | None) -> None:
+    """Direct models and groups of globs: the operator cannot tell which model it will be."""
+    account = upstream("a", provider="anthropic")
+    resolved = Resolved("platform/g", "g", (target("a", account, model=model),), name)
+    (candidate,) = planning.line_up(resolved, "chat", "openai_chat").candidates
+    assert candidate.written_for.capabilities.max_output_tokens == most
+
+
+def test_what_a_target_says_of_its_models_goes_before_what_is_known() -> None:
+    said = dataclasses.replace(
+        target("a", upstream("a", provider="anthropic"), model="*"), capabilities=Capabilities(max_output_tokens=5)
+    )
+    resolved = Resolved("platform/g", "g", (said,), "claude-sonnet-4-5")
+    (candidate,) = planning.line_up(resolved, "chat", "openai_chat").candidates
+    capabilities = candidate.written_for.capabilities
+    assert (capabilities.max_output_tokens, capabilities.vision) == (5, True)

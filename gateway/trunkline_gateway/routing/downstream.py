@@ -175,9 +175,14 @@ class Downstream:
             own.append((b"retry-after", b"%d" % max(math.ceil(retry_after_seconds), 1)))
         await self.answer(status, block, (*headers, *own), body)
 
-    async def fail(self, error: GatewayError) -> None:
-        """The end of a committed stream that broke off: an explicit error, and no end of its own."""
-        await self.finish(self._event(error, True))
+    async def fail(self, error: GatewayError, written: bytes | None = None) -> None:
+        """The end of a committed stream that broke off: an explicit error, and no end of its own.
+
+        Args:
+            error: Why.
+            written: It, by who has written the stream; None: nobody has.
+        """
+        await self.finish(self._event(error, True) if written is None else written)
 
     def _event(self, error: GatewayError, began: bool) -> bytes:
         event = self._ingress.error_event

@@ -190,7 +190,7 @@ class OneAttempt:
         if openai_errors.has_error_shape(body):
             return error, openai_errors.passed_on(body, self._scrub, status=status)
         if self._candidate.dialect in whole.OPENAI:
-            return error, openai_errors.wrap(body.decode("utf-8", "replace"), self._scrub, status=status)
+            return error, openai_errors.wrap(error.message, self._scrub, status=status)
         return error, None
 
     def _is_about_seals(self, status: int, body: bytes) -> bool:
@@ -205,8 +205,6 @@ class OneAttempt:
     async def _refuse(self, status: int, body: bytes, content_type: bytes) -> None:
         """The upstream's error is the answer."""
         error, said = self._said(status, body)
-        if self._prepared.native and said is None:
-            said = openai_errors.clean(body, self._scrub) if len(body) <= openai_errors.MAX_BODY_BYTES else None
         self._answers("refused")
         self._outcome.error = UPSTREAM_REFUSED
         await self._downstream.refuse(
@@ -325,7 +323,8 @@ class OneAttempt:
             if not self._passes_on:
                 raise
             self._break_off(error)
-            await self._downstream.fail(errors.UpstreamProtocolError(error.message, code=STREAM_TRUNCATED))
+            cut = errors.UpstreamProtocolError(error.message, code=STREAM_TRUNCATED)
+            await self._downstream.fail(cut, answer.fail(cut) if isinstance(answer, translation.Translated) else None)
             return None
         finally:
             if self._passes_on:

@@ -29,6 +29,9 @@ _CHAT: Final = "openai_chat"
 _LENGTHS: Final = ("/max_tokens", "/max_completion_tokens")
 _NOTHING_SAID: Final = msgspec.Raw(b'[{"role":"user","content":""}]')
 _NAMES: Final = frozenset(exchange.Parameters.__struct_fields__)
+_PLAIN: Final = (bool, int, float, str, tuple, dict)
+"""Values that chat completions, and with it whoever has a field of his own for them, have as they are."""
+_NOWHERE: Final[Mapping[str, object]] = {}
 
 
 def stand_in_body(parameters: Parameters, dialect: str, places: Mapping[str, str]) -> bool:
@@ -107,12 +110,33 @@ def added(before: exchange.Request, after: exchange.Request) -> frozenset[str]:
     return frozenset(name for name in _NAMES if getattr(said, name) is None and getattr(now, name) is not None)
 
 
-def pointed(body: bytes, parameters: Parameters, places: Mapping[str, str]) -> bytes:
-    """A body that was written for an upstream, with what pointers, and renames, change."""
+def moved(request: exchange.Request, parameters: Parameters, places: Mapping[str, str]) -> Mapping[str, object]:
+    """Names that a client used and the dialect has no place for, but the target has: by a rename to a pointer."""
+    if not parameters.rename or not isinstance(request, exchange.ChatRequest):
+        return {}
+    names = [old for old, new in parameters.rename if new.startswith("/") and old in _NAMES and old not in places]
+    said = {name: getattr(request.parameters, name) for name in names}
+    return {name: value for name, value in said.items() if isinstance(value, _PLAIN)}
+
+
+def pointed(
+    body: bytes, parameters: Parameters, places: Mapping[str, str], elsewhere: Mapping[str, object] = _NOWHERE
+) -> bytes:
+    """A body that was written for an upstream, with what pointers, and renames, change.
+
+    Args:
+        body: As the dialect wrote it.
+        parameters: Of the target.
+        places: Where the dialect has its parameters.
+        elsewhere: What `moved` found.
+    """
     named = (*parameters.defaults, *parameters.overrides, *parameters.drop, *(each.name for each in parameters.clamp))
     if not parameters.rename and not any(name.startswith("/") for name in named):
         return body
     tree = _Body(_members.decode(body))
+    for old, new in parameters.rename:
+        if old in elsewhere:
+            tree.set(new, elsewhere[old])
     only = Parameters(
         defaults={name: value for name, value in parameters.defaults.items() if name.startswith("/")},
         overrides={name: value for name, value in parameters.overrides.items() if name.startswith("/")},

@@ -7,7 +7,8 @@ chosen in proportion to the weights and the rest stand by. Then, because nothing
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
 
 from trunkline_gateway import dialect, registry
@@ -16,6 +17,7 @@ from trunkline_gateway.routing import parameters, request_heads
 from trunkline_gateway.routing.health import Health, TargetName
 from trunkline_gateway.routing.resolve import Resolved
 from trunkline_gateway.routing.snapshot import Target, Upstream, UpstreamKey
+from trunkline_protocol import models
 
 MAX_ATTEMPTS: Final = 16
 """(target, key) pairs of one request."""
@@ -176,11 +178,26 @@ def _candidate(resolved: Resolved, target: Target, upstream: Upstream, chosen: s
             model=model,
             provider=upstream.provider,
             quirks=upstream.quirks,
-            capabilities=target.capabilities,
+            capabilities=_known(target.capabilities, upstream.provider, model)
+            if "*" in target.model
+            else target.capabilities,
             account=origin.fingerprint(upstream.name),
         ),
         target.parameters is None or parameters.stand_in_body(target.parameters, chosen, side.parameters),
     )
+
+
+@lru_cache(maxsize=1024)
+def _known(said: dialect.Capabilities, provider: str, model: str) -> dialect.Capabilities:
+    """What a target says of its models, and else what is publicly known of the one that a glob has turned out to be.
+
+    Of a model that a target names, the operator has looked that up.
+    """
+    facts = models.known(provider, model)
+    if facts is models.UNKNOWN:
+        return said
+    here = asdict(said)
+    return replace(said, **{name: fact for name, fact in asdict(facts).items() if here[name] is None})
 
 
 def keys_left(made: int, after: int) -> int:

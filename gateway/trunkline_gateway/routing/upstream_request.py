@@ -251,13 +251,13 @@ def _translated(call: Call, candidate: Candidate, neutral: Neutral, inlined: boo
     asked = _asked(call, candidate, request)
     encoded = candidate.side.encode(request, asked.target)
     body = encoded.body
-    if candidate.target.parameters is not None:
-        body = parameters.pointed(body, candidate.target.parameters, candidate.side.parameters)
     headers: Headers = encoded.headers
     lost = (*request.unsaid, *encoded.lost)
     if candidate.target.parameters is not None:
+        moved = parameters.moved(asked_for, candidate.target.parameters, candidate.side.parameters)
+        body = parameters.pointed(body, candidate.target.parameters, candidate.side.parameters, moved)
         added = parameters.added(asked_for, request)
-        lost = tuple(name for name in lost if name not in added)
+        lost = tuple(name for name in lost if name not in added and name not in moved)
     if call.crossing:
         crossed, missed = request_heads.admitted(call.crossing, candidate.upstream.beta_headers)
         headers = (*headers, *(header for header in crossed if header[0] not in dict(headers)))

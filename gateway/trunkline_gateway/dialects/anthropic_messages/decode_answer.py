@@ -54,6 +54,7 @@ def decode(body: bytes, asked: Asked) -> Answer:
         choices=(choice,),
         id=message.id or "",
         model=message.model or "",
+        created=asked.now,
         usage=usage.of_wire(message.usage),
         service_tier=None if message.usage is None else message.usage.service_tier or None,
     )
@@ -80,6 +81,7 @@ def decode_any(body: bytes, asked: Asked) -> Answer:
         choices=(choice,),
         id=upstream_json.text(message.get("id")) or "",
         model=upstream_json.text(message.get("model")) or "",
+        created=asked.now,
         usage=counts.usage(),
         service_tier=counts.service_tier,
     )

@@ -150,6 +150,7 @@ class Decoder:
             Start(
                 id=upstream_json.text(message.get("id")) or "",
                 model=upstream_json.text(message.get("model")) or "",
+                created=self._asked.now,
                 usage=self._counts.usage(),
                 service_tier=self._counts.service_tier,
             ),

@@ -31,7 +31,7 @@ def decode(body: bytes, asked: Asked) -> Answer:
         finish_reason=blocks.finish_reason(members.get("stopReason")),
         stop_sequence=blocks.stop_sequence(members.get("additionalModelResponseFields")),
     )
-    return Answer(choices=(choice,), usage=usage.read(members.get("usage")), service_tier=tier)
+    return Answer(choices=(choice,), created=asked.now, usage=usage.read(members.get("usage")), service_tier=tier)
 
 
 def decode_count(body: bytes, asked: Asked) -> TokenCount:

@@ -163,7 +163,7 @@ class StreamDecoder:
     def _begin(self, made: list[Event]) -> None:
         if not self._began:
             self._began = True
-            made.append(Start())
+            made.append(Start(created=self._asked.now))
 
     def _delta(self, data: bytes) -> Sequence[Event]:
         wire = reading.read(_block_delta, data)

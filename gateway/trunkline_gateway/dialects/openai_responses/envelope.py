@@ -83,11 +83,16 @@ class Envelope:
         self._echo = b"".join([_echoed(own[name], name) if name in own else _SAID[name] for name in ECHOED])
 
     def write(
-        self, status: str, output: Sequence[bytes] = (), counts: Usage | None = None, finish: tuple[str, str] = ("", "")
+        self,
+        status: str,
+        output: Sequence[bytes] = (),
+        counts: Usage | None = None,
+        finish: tuple[str, str] = ("", ""),
+        failure: Mapping[str, str] | None = None,
     ) -> bytes:
-        """The object. ``finish``: of a response that ended, a row of `FINISH`."""
+        """The object. ``finish``: of a response that ended, a row of `FINISH`; ``failure``: why it broke off."""
         how, why = finish
-        error = {"code": "server_error", "message": why} if how == FAILED else None
+        error = {"code": "server_error", "message": why} if how == FAILED else failure
         details = {"reason": why} if how == INCOMPLETE else None
         return (
             b'%b%b","background":false,"error":%b,"incomplete_details":%b,"output":[%b],"usage":%b,"store":false,"previous_response_id":null%b}'

@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
 from trunkline_gateway.dialect import UpstreamError
 from trunkline_gateway.dialects.openai_responses import reading
 from trunkline_gateway.errors import GatewayError
@@ -49,15 +51,13 @@ def render(error: GatewayError) -> bytes:
 
 
 def event(error: GatewayError, began: bool) -> bytes:
-    """The same as the last events of a stream whose status is already spent."""
-    said = _error(error)
-    flat = {"code": said["code"], "message": said["message"], "param": said["param"]}
+    """The same as the last events of a stream whose status is already spent, and of which nothing is known."""
     failed = {
         "id": "resp_failed",
         "object": "response",
         "created_at": 0,
         "status": "failed",
-        "error": {"code": failed_code(error.status, error.code), "message": error.message},
+        "error": failure(error),
         "incomplete_details": None,
         "instructions": None,
         "metadata": {},
@@ -68,9 +68,22 @@ def event(error: GatewayError, began: bool) -> bytes:
         "tools": [],
         "usage": None,
     }
-    return _event("error", {"type": "error", **flat, "error": said, "sequence_number": 0}) + _event(
-        "response.failed", {"type": "response.failed", "response": failed, "sequence_number": 1}
+    return last_events(error, reading.encode(failed), 0)
+
+
+def last_events(error: GatewayError, failed: bytes, sequence: int) -> bytes:
+    """The events of a stream that fails. ``failed``: the response; ``sequence``: the number of the first of them."""
+    said = _error(error)
+    members = {"type": "error", "code": said["code"], "message": said["message"], "param": said["param"], "error": said}
+    return _event("error", {**members, "sequence_number": sequence}) + _event(
+        "response.failed",
+        {"type": "response.failed", "response": msgspec.Raw(failed), "sequence_number": sequence + 1},
     )
+
+
+def failure(error: GatewayError) -> Mapping[str, str]:
+    """What a failed response says of its end."""
+    return {"code": failed_code(error.status, error.code), "message": error.message}
 
 
 def failed_code(status: int, code: str | None) -> str:

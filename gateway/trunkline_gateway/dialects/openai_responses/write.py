@@ -17,7 +17,16 @@ from typing import Final
 import msgspec
 
 from trunkline_gateway import exchange
-from trunkline_gateway.dialects.openai_responses import citations, envelope, hosted, logprobs, reading, seals, usage
+from trunkline_gateway.dialects.openai_responses import (
+    citations,
+    envelope,
+    errors,
+    hosted,
+    logprobs,
+    reading,
+    seals,
+    usage,
+)
 from trunkline_gateway.dialects.openai_responses.lost import Lost
 from trunkline_gateway.dialects.openai_responses.pieces import (
     END,
@@ -29,9 +38,12 @@ from trunkline_gateway.dialects.openai_responses.pieces import (
     delta_start,
     message_item,
 )
+from trunkline_gateway.errors import GatewayError
 from trunkline_gateway.exchange import Event, origin
 
 _TEXTS: Final = (exchange.TextDelta, exchange.RefusalDelta, exchange.ReasoningDelta, exchange.ArgumentsDelta)
+_NOT_DONE: Final = b"null"
+"""Stands for an item until it is done."""
 
 
 class ResponseEncoder:
@@ -73,6 +85,12 @@ class ResponseEncoder:
         written = b"".join(self._written)
         self._written.clear()
         return written
+
+    def fail(self, error: GatewayError) -> bytes:
+        """See `dialect.Failing`: of the same response, with the items that were done."""
+        done = [item for item in self._items if item != _NOT_DONE]
+        failed = self._begun().write(envelope.FAILED, done, self._usage, failure=errors.failure(error))
+        return self.encode(()) + errors.last_events(error, failed, self._sequence)
 
     def _receive(self, event: Event) -> None:  # one branch for each kind of event
         if getattr(event, "choice", 0):
@@ -151,7 +169,7 @@ class ResponseEncoder:
             item_id = ""  # several thoughts of one id: OpenAI's SDK gives up where two items have the same
         self._ids.add(item_id)
         wire_id = reading.encode(item_id or f"{prefix}_{begun.tail}_{index}")
-        self._items.append(b"null")  # until it is done
+        self._items.append(_NOT_DONE)
         self._send(b"response.output_item.added", b'"output_index":%d,"item":{"id":%b,%b}' % (index, wire_id, members))
         return index, wire_id
 

@@ -63,7 +63,7 @@ def test_text_is_passed_on_delta_by_delta() -> None:
         )
     )
     assert events == [
-        Start(),
+        Start(created=1_700_000_000),
         PartStart(0, Text(text="")),
         TextDelta(0, "Hel"),
         TextDelta(0, "lo"),

@@ -9,6 +9,7 @@ from openai.types.responses import ResponseErrorEvent
 
 from gateway.dialects.openai_responses.responses_support import (
     INGRESS,
+    REQUEST,
     UPSTREAM,
     answer,
     check,
@@ -17,6 +18,7 @@ from gateway.dialects.openai_responses.responses_support import (
     written,
 )
 from trunkline_gateway import errors, exchange, sse
+from trunkline_gateway.dialect import Failing
 
 ERROR = errors.UpstreamStatusError("Slow down.", status=429, code="rate_limit_exceeded")
 
@@ -51,6 +53,37 @@ def test_the_events_of_an_error() -> None:
     ResponseErrorEvent.model_validate(said)
     check([failed])
     assert said["error"]["message"] == said["message"] == failed["response"]["error"]["message"] == "Slow down."
+
+
+def test_a_stream_that_fails_goes_on_with_its_own_numbers_and_names_its_own_response() -> None:
+    assert INGRESS.stream_encoder is not None
+    encoder = INGRESS.stream_encoder(REQUEST)
+    assert isinstance(encoder, Failing)
+    began = [
+        exchange.Start(id="resp_1", model="m", created=5),
+        exchange.PartStart(0, exchange.ToolCall(id="c", name="f", arguments="{}")),
+        exchange.PartEnd(0),
+        exchange.PartStart(1, exchange.Text(text="")),
+        exchange.TextDelta(1, "Hel"),
+    ]
+    given = encoder.encode(began) + encoder.fail(ERROR)
+    frames = [json.loads(event.data) for event in sse.EventSplitter().receive_data(given)]
+    assert [frame["sequence_number"] for frame in frames] == list(range(len(frames)))
+    assert [frame["type"] for frame in frames[-2:]] == ["error", "response.failed"]
+    check(frames)
+    first, last = frames[0]["response"], frames[-1]["response"]
+    assert (last["id"], last["created_at"], last["model"]) == (first["id"], 5, "m")
+    assert (last["status"], last["error"]["code"]) == ("failed", "rate_limit_exceeded")
+    assert [item["type"] for item in last["output"]] == ["function_call"]
+
+
+def test_a_stream_that_fails_before_it_began_is_one_of_a_response_all_the_same() -> None:
+    assert INGRESS.stream_encoder is not None
+    encoder = INGRESS.stream_encoder(REQUEST)
+    assert isinstance(encoder, Failing)
+    frames = [json.loads(event.data) for event in sse.EventSplitter().receive_data(encoder.fail(ERROR))]
+    assert [frame["sequence_number"] for frame in frames] == list(range(len(frames)))
+    assert frames[-1]["type"] == "response.failed"
 
 
 @pytest.mark.parametrize(
