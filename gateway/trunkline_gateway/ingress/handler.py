@@ -22,9 +22,8 @@ from trunkline_gateway.http import NO_HEADERS, Block, Body, ClientGoneError, Hea
 from trunkline_gateway.ingress import caller, estimate, paths, request_ids, rest
 from trunkline_gateway.ingress.authenticate import authenticate
 from trunkline_gateway.ingress.shortcut import PATIENCE_SECONDS, Direct, Patience, Shortcut
-from trunkline_gateway.routing import attempts, plan, request_heads, upstream_request
+from trunkline_gateway.routing import answer_headers, attempts, plan, request_heads, upstream_request
 from trunkline_gateway.routing.health import Health
-from trunkline_gateway.routing.one_attempt import attempts_header
 from trunkline_gateway.routing.resolve import resolve
 from trunkline_gateway.routing.snapshot import Key, Network, Snapshot, answered
 from trunkline_gateway.routing.underway import Underway
@@ -142,7 +141,7 @@ class Handler:
             exchange.key = key.name
             exchange.team = key.team
             if match.model:
-                request = _parse_at_once(sent, match, ingress, head.query)
+                request = _parse(sent, match, ingress, head.query, at_once=True)
             else:
                 request = envelope.parse(sent, match.operation, match.dialect, ingress.read_envelope, at_once=True)
             if request.stream:
@@ -304,14 +303,15 @@ def _hot_of_model(head: Head) -> tuple[paths.Match, Ingress] | None:
     return found, caller.ingress_of(found, head.query)
 
 
-def _parse_at_once(body: bytes, found: paths.Match, ingress: Ingress, query: bytes) -> envelope.Request:
-    envelope.check_model(found.model)
+def _parse(body: bytes, found: paths.Match, ingress: Ingress, query: bytes, *, at_once: bool) -> envelope.Request:
+    if found.model:
+        envelope.check_model(found.model)
     return envelope.parse(
         body,
         found.operation,
         found.dialect,
         ingress.read_envelope,
-        at_once=True,
+        at_once=at_once,
         model=found.model,
         stream=found.stream,
         query=query,
@@ -320,25 +320,10 @@ def _parse_at_once(body: bytes, found: paths.Match, ingress: Ingress, query: byt
 
 async def _parsed(body: bytes, found: paths.Match, ingress: Ingress, query: bytes) -> envelope.Request:
     """The envelope; what takes long is done in a thread, so that it does not hold up everybody else."""
-
-    def parse(at_once: bool) -> envelope.Request:
-        return envelope.parse(
-            body,
-            found.operation,
-            found.dialect,
-            ingress.read_envelope,
-            at_once=at_once,
-            model=found.model,
-            stream=found.stream,
-            query=query,
-        )
-
-    if found.model:
-        envelope.check_model(found.model)
     if len(body) <= _PARSED_AT_ONCE_BYTES:
         with contextlib.suppress(envelope.LaboriousError):
-            return parse(True)
-    return await aside.run(lambda: parse(False))
+            return _parse(body, found, ingress, query, at_once=True)
+    return await aside.run(lambda: _parse(body, found, ingress, query, at_once=False))
 
 
 def _named(snapshot: Snapshot, key: Key, model: str, prefix: str) -> str:
@@ -429,7 +414,7 @@ async def _refuse(error: errors.GatewayError, head: Head, responder: Responder, 
     if error.retry_after_seconds is not None:
         headers.append((b"retry-after", b"%d" % math.ceil(error.retry_after_seconds)))
     if exchange.group:  # it is known what was asked for, and that nothing was sent
-        headers.append(attempts_header(0))
+        headers.append(answer_headers.attempts(0))
     try:
         exchange.status = error.status
         block = Block(answered(exchange.group, ""))

@@ -13,16 +13,16 @@ from typing import Any, Final, Protocol
 
 from trunkline_gateway import errors
 from trunkline_gateway.http import Head, Responder, encode
-from trunkline_gateway.routing import attempts, whole
-from trunkline_gateway.routing.one_attempt import attempts_header, content_type_of, lossy_header
+from trunkline_gateway.routing import answer_headers, attempts, whole
 from trunkline_gateway.routing.plan import Plan
+from trunkline_gateway.routing.responses import content_type_of
 from trunkline_gateway.routing.upstream_request import Prepared
 from trunkline_gateway.telemetry.exchange import CLIENT_GONE_STATUS, Exchange
 from trunkline_gateway.timers import Timer, Timers
 from trunkline_gateway.upstream.client import PendingResponse, Request
 from trunkline_protocol import logs
 
-_HEADERS: Final = b"x-request-id: %%b\r\n%b: %b\r\ncontent-type: %%b\r\n" % attempts_header(1)
+_HEADERS: Final = b"x-request-id: %%b\r\n%b: %b\r\ncontent-type: %%b\r\n" % answer_headers.attempts(1)
 
 _JSON: Final = b"application/json"
 
@@ -177,7 +177,7 @@ class Shortcut:
             content_type_of(answer) if self.prepared.native else _JSON,
         )
         if came.lost:
-            own += encode(lossy_header(came.lost, self.call, candidate))
+            own += encode(answer_headers.lossy(came.lost, self.call, candidate))
         responder.send_encoded(200, candidate.target.answered.encoded, own, came.body)
         exchange.status = 200
         exchange.lost = came.lost

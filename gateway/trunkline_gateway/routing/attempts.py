@@ -11,12 +11,12 @@ from typing import Final
 from trunkline_gateway import aside, errors
 from trunkline_gateway.exchange import Operation
 from trunkline_gateway.http import Block, ClientGoneError, Responder
-from trunkline_gateway.routing import failures, plan, upstream_request
+from trunkline_gateway.routing import answer_headers, failures, plan, upstream_request
 from trunkline_gateway.routing.call import Attempt, Call, Outcome, Result, Settings
 from trunkline_gateway.routing.downstream import Downstream
 from trunkline_gateway.routing.failures import Failure
 from trunkline_gateway.routing.health import Health, Ticket
-from trunkline_gateway.routing.one_attempt import OneAttempt, Serving, attempts_header
+from trunkline_gateway.routing.one_attempt import OneAttempt, Serving
 from trunkline_gateway.routing.plan import Candidate, Chance, Plan
 from trunkline_gateway.routing.scope import Scope, TimeIsUpError
 from trunkline_gateway.routing.snapshot import UpstreamKey, answered
@@ -237,7 +237,7 @@ class _Loop(Serving):
         await self.downstream.refuse(
             failure.status,
             Block(answered(self.call.resolved.group, failure.target)),
-            (attempts_header(len(self.outcome.attempts)),),
+            (answer_headers.attempts(len(self.outcome.attempts)),),
             failure.error,
             failure.body,
             retry_after_seconds=helpful,

@@ -8,9 +8,8 @@ from trunkline_gateway import aside, errors, exchange, translation
 from trunkline_gateway.dialects.openai_chat import errors as openai_errors
 from trunkline_gateway.dialects.openai_chat import response as openai_response
 from trunkline_gateway.dialects.openai_chat import stream as openai_stream
-from trunkline_gateway.exchange import losses
 from trunkline_gateway.http import ClientGoneError, Headers
-from trunkline_gateway.routing import failures, upstream_request, whole
+from trunkline_gateway.routing import answer_headers, failures, responses, upstream_request, whole
 from trunkline_gateway.routing.call import Attempt, Call, Outcome, Result, Settings
 from trunkline_gateway.routing.downstream import Downstream
 from trunkline_gateway.routing.failures import Failure
@@ -22,12 +21,6 @@ from trunkline_gateway.secrecy import Scrubber
 from trunkline_gateway.timers import Timers
 from trunkline_gateway.translation import AnswerStream
 from trunkline_gateway.upstream.client import Client, Response
-
-MAX_ERROR_BYTES: Final = 256 * 1024
-"""Of an error's body that is read; the rest is not waited for."""
-
-ERROR_SECONDS: Final = 5.0
-"""For an error's body: it must not hold up the next target."""
 
 AFTER_DONE_SECONDS: Final = 1.0
 """For the end of the framing after ``[DONE]``, so that the connection can be used again."""
@@ -131,9 +124,9 @@ class OneAttempt:
                     status = self._status = response.status
                     if not 200 <= status < 300:
                         failure = await self._error(response)
-                    elif _is_coded(response):
+                    elif responses.is_coded(response):
                         raise errors.UpstreamProtocolError(_CODED)
-                    elif stream and _is_event_stream(response, _STREAMS[candidate.side.framing]):
+                    elif stream and responses.is_event_stream(response, _STREAMS[candidate.side.framing]):
                         failure = await self._stream(response)
                     elif self._prepared.native:
                         failure = await self._whole(response)
@@ -161,15 +154,15 @@ class OneAttempt:
         status = response.status
         kind = failures.kind_of(status)
         if kind == "answer":
-            body = await _error_body(response)
+            body = await responses.error_body(response)
             meant = self._candidate.side.read_error(status, body).status
             if failures.kind_of(meant) != "answer":  # Google says 400 of a key that it does not know
                 return self._failure(meant, body)
             if self._is_about_seals(status, body):
                 return failures.about_seals(self._said(status, body)[0], target=self._target)
-            await self._refuse(status, body, content_type_of(response))
+            await self._refuse(status, body, responses.content_type_of(response))
             return None
-        body = b"" if kind in ("key", "redirect", "unknown") else await _error_body(response)
+        body = b"" if kind in ("key", "redirect", "unknown") else await responses.error_body(response)
         wait = failures.retry_after(response.headers, wall_seconds=self._serving.health.wall())
         return self._failure(status, body, wait)
 
@@ -219,14 +212,14 @@ class OneAttempt:
     # ---- a whole answer ----
 
     async def _whole(self, response: Response) -> Failure | None:
-        content_type = content_type_of(response)
+        content_type = responses.content_type_of(response)
         streaming = self._serving.call.request.stream
         # Who did not ask for a stream gets JSON, whatever the upstream calls it; its other answers are none.
         must_be_json = not streaming or b"json" in content_type or b"html" in content_type
         if not must_be_json:
             await self._flow(response, [])  # some other stream
             return None
-        held, size = await _read_whole(response, self._serving.settings.max_whole_bytes)
+        held, size = await responses.read_whole(response, self._serving.settings.max_whole_bytes)
         if size > self._serving.settings.max_whole_bytes:
             await self._flow(response, held)
             return None
@@ -258,7 +251,7 @@ class OneAttempt:
         return None
 
     async def _translated(self, response: Response) -> Failure | None:
-        held, size = await _read_whole(response, MAX_TRANSLATED_BYTES)
+        held, size = await responses.read_whole(response, MAX_TRANSLATED_BYTES)
         if size > MAX_TRANSLATED_BYTES:
             raise errors.UpstreamProtocolError(f"The upstream's answer is over {MAX_TRANSLATED_BYTES} bytes.")
         body = b"".join(held)
@@ -291,7 +284,7 @@ class OneAttempt:
         """Pass on as it comes what is too long to hold, or not known."""
         await self._can_start()
         self._answers("ok")
-        await self._downstream.start(response.status, self._block, self._headers(content_type_of(response)))
+        await self._downstream.start(response.status, self._block, self._headers(responses.content_type_of(response)))
         tail = b""
         held.reverse()
         try:
@@ -419,7 +412,7 @@ class OneAttempt:
         self._answers("ok")
         self._outcome.streamed = True
         native = self._prepared.native
-        content_type = content_type_of(response) if native else self._serving.call.ingress.stream_type
+        content_type = responses.content_type_of(response) if native else self._serving.call.ingress.stream_type
         await self._downstream.commit(self._block, self._headers(content_type), data)
 
     async def _after_done(self, response: Response) -> None:
@@ -459,10 +452,10 @@ class OneAttempt:
         self._ticket.target_failed(error.status)
 
     def _headers(self, content_type: bytes = b"") -> Headers:
-        own: Headers = (attempts_header(self._number),)
+        own: Headers = (answer_headers.attempts(self._number),)
         if content_type:
             own = (*own, (b"content-type", content_type))
-        return (*own, *lossy_header(self._lost, self._serving.call, self._candidate)) if self._lost else own
+        return (*own, *answer_headers.lossy(self._lost, self._serving.call, self._candidate)) if self._lost else own
 
 
 class _Pump:
@@ -490,59 +483,3 @@ class _Pump:
         if passed:
             downstream.push(passed)
         return not answer.done and downstream.writable
-
-
-def attempts_header(attempts: int) -> tuple[bytes, bytes]:
-    """How many it took."""
-    return _ONE_ATTEMPT if attempts == 1 else (b"x-trunkline-attempts", b"%d" % attempts)
-
-
-_ONE_ATTEMPT: Final = (b"x-trunkline-attempts", b"1")
-
-
-def content_type_of(response: Response) -> bytes:
-    """As the upstream says; JSON where it does not, or says it in bytes that are no text."""
-    for name, value in response.headers:
-        if name == b"content-type":
-            return value if value.isascii() else _JSON
-    return _JSON
-
-
-def lossy_header(lost: tuple[str, ...], call: Call, candidate: Candidate) -> Headers:
-    """What was lost, by name; nothing where the policy allows it without a word."""
-    if upstream_request.policy_of(call, candidate).lossy == "Allow":
-        return ()
-    return ((b"x-trunkline-lossy", losses.header(lost).encode("ascii")),)
-
-
-def _is_event_stream(response: Response, wanted: bytes) -> bool:
-    """Where nothing is said, what was asked for is assumed."""
-    for name, value in response.headers:
-        if name == b"content-type":
-            return value.partition(b";")[0].strip().lower() == wanted
-    return True
-
-
-def _is_coded(response: Response) -> bool:
-    """Whether it is compressed, although `identity` was asked for: it could be neither checked nor passed on."""
-    return any(name == b"content-encoding" and value.lower() != b"identity" for name, value in response.headers)
-
-
-async def _error_body(response: Response) -> bytes:
-    """What comes of an error's body in reasonable time and size."""
-    body = bytearray()
-    with contextlib.suppress(TimeoutError, errors.UpstreamError):
-        async with asyncio.timeout(ERROR_SECONDS):
-            while len(body) < MAX_ERROR_BYTES and (data := await response.read()):
-                body += data
-    return bytes(body[:MAX_ERROR_BYTES])
-
-
-async def _read_whole(response: Response, limit: int) -> tuple[list[bytes], int]:
-    """All of it, or what has come by when it is known to be over ``limit`` bytes; and how much that is."""
-    held = [await response.read()]
-    size = len(held[0])
-    while size <= limit and (more := await response.read()):
-        held.append(more)
-        size += len(more)
-    return held, size
