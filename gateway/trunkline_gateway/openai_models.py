@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
 from trunkline_gateway.dialect import Target
-from trunkline_gateway.exchange import ReasoningEffort, effort
+from trunkline_gateway.exchange import Effort, ReasoningEffort, effort
 
 PROVIDERS: Final = frozenset({"openai", "azure-openai"})
 """Who serves them under these names and with these rules."""
@@ -39,8 +39,13 @@ _GPT: Final = re.compile(r"(?:ft:|.*/)?gpt-(\d{1,2})(?:\.(\d{1,2}))?(?![a-z0-9.]
 _CHATS: Final = re.compile(r"-chat(?![a-z0-9])", re.IGNORECASE)
 _ALWAYS: Final = re.compile(r"-(?:pro|codex)(?![a-z0-9])", re.IGNORECASE)
 
+_CODEX_MAX: Final = re.compile(r"-codex-max(?![a-z0-9])", re.IGNORECASE)
+
 _FIRST: Final = (5, 0)
 _FIRST_THAT_THINKS_UNASKED: Final = (5, 5)
+_FIRST_WITH_XHIGH: Final = (5, 2)
+"""And ``gpt-5.1-codex-max`` before them."""
+_FIRST_WITH_MAX: Final = (5, 6)
 
 
 def refused(target: Target, asked: ReasoningEffort | None) -> frozenset[str]:
@@ -55,6 +60,33 @@ def refused(target: Target, asked: ReasoningEffort | None) -> frozenset[str]:
     word = None if asked is None else effort.effort_of(asked)
     is_off = kind == "if_asked" if word is None else word == "none"
     return _EVEN_WITHOUT_THOUGHT if is_off else _ALL
+
+
+def nearest_effort(target: Target, word: Effort) -> Effort:
+    """The word itself where the target may know it, else the nearest below: the highest words came late.
+
+    Of a model whose name does not tell, ``xhigh`` may be known; ``max`` hardly is.
+    """
+    if word not in ("xhigh", "max"):
+        return word
+    highest = _highest_effort(target.model) if target.provider in PROVIDERS else None
+    if highest is None:
+        return "high" if word == "max" else word
+    return word if highest == "max" else highest
+
+
+@lru_cache(maxsize=1024)
+def _highest_effort(model: str) -> Effort | None:
+    """None: the name does not tell."""
+    if _kind(model) == "never":
+        return None
+    found = _GPT.match(model)
+    if found is None:
+        return "high"
+    version = (int(found[1]), int(found[2] or 0))
+    if version >= _FIRST_WITH_MAX:
+        return "max"
+    return "xhigh" if version >= _FIRST_WITH_XHIGH or _CODEX_MAX.match(found[3]) else "high"
 
 
 @lru_cache(maxsize=1024)

@@ -108,6 +108,12 @@ def media_probes() -> list[RequestProbe]:
             "file",
         ),
         says(
+            "file_name",
+            request_of(user(document)),
+            lambda read: getattr(first(read, exchange.Document), "name", None),
+            bedrock='"name":"probe"',
+        ),
+        says(
             "file_context",
             request_of(user(msgspec.structs.replace(document, context="of 1999"))),
             lambda read: getattr(first(read, exchange.Document), "context", None),

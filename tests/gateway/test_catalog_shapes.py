@@ -53,6 +53,7 @@ def test_openais_list_is_whole_unless_a_page_is_asked_for() -> None:
 
 def test_a_providers_models_can_be_asked_for() -> None:
     assert names("openai_chat", "providerType=anthropic&limit=2") == ["m01", "m03"]
+    assert names("openai_chat", "providerType=Anthropic&limit=2") == ["m01", "m03"]
     assert names("openai_chat", "providerType=gemini") == []
 
 

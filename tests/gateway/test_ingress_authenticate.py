@@ -28,6 +28,7 @@ BEARER = (b"authorization", b"Bearer " + SECRET.encode())
         head((b"authorization", b"bearer  " + SECRET.encode() + b" ")),
         head((b"authorization", b"BEARER " + SECRET.encode())),
         head((b"x-api-key", SECRET.encode())),
+        head((b"api-key", SECRET.encode())),
         head((b"x-goog-api-key", SECRET.encode())),
         head(query=b"alt=sse&key=" + SECRET.encode()),
         head(query=b"key=sk%2Dtl%2dcanary"),
@@ -39,10 +40,11 @@ def test_the_key_is_found_wherever_sdks_put_it(asked: Head) -> None:
     assert presented_key(asked) == SECRET.encode()
 
 
-def test_the_order_is_authorization_then_x_api_key_then_x_goog_api_key_then_the_query() -> None:
-    rest = [(b"x-goog-api-key", b"three"), (b"x-api-key", b"two")]
+def test_the_order_is_authorization_then_x_api_key_then_api_key_then_x_goog_api_key_then_the_query() -> None:
+    rest = [(b"x-goog-api-key", b"three"), (b"api-key", b"azure"), (b"x-api-key", b"two")]
     assert presented_key(head(*rest, (b"authorization", b"Bearer one"), query=b"key=four")) == b"one"
     assert presented_key(head(*rest, query=b"key=four")) == b"two"
+    assert presented_key(head(*rest[:2], query=b"key=four")) == b"azure"
     assert presented_key(head(rest[0], query=b"key=four")) == b"three"
 
 
@@ -50,7 +52,9 @@ def test_the_order_is_authorization_then_x_api_key_then_x_goog_api_key_then_the_
     "asked", [head(), head((b"authorization", b"Bearer")), head(query=b"key="), head(query=b"akey=x")]
 )
 def test_no_key_is_a_401_that_says_how_to_send_one(asked: Head) -> None:
-    with pytest.raises(errors.AuthenticationError, match="Authorization: Bearer") as refused:
+    with pytest.raises(
+        errors.AuthenticationError, match=r"Authorization: Bearer.*x-api-key, api-key and x-goog"
+    ) as refused:
         authenticate(asked, tables.snapshot([tables.key(SECRET)]), wall=lambda: NOW)
     assert refused.value.status == 401
 

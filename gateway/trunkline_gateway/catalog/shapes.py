@@ -30,16 +30,16 @@ Query = Mapping[str, Sequence[str]]
 def render_list(entries: Sequence[Entry], dialect: str, query: bytes) -> bytes:
     """Write the list, or the page of it that is asked for.
 
-    ``providerType`` leaves only models that some account of that provider serves. Pages: ``limit`` and ``offset``
-    everywhere; ``after_id``, ``before_id`` (Anthropic); ``pageSize``, ``pageToken`` (Gemini).
+    ``providerType``, in whatever case, leaves only models that some account of that provider serves. Pages: ``limit``
+    and ``offset`` everywhere; ``after_id``, ``before_id`` (Anthropic); ``pageSize``, ``pageToken`` (Gemini).
 
     Raises:
         InvalidRequestError: The query does not say a page.
     """
     asked = parse_qs(query.decode("latin-1"), keep_blank_values=True, max_num_fields=100)
-    wanted = {each for value in asked.get("providerType", ()) for each in value.split(",") if each}
+    wanted = {each for value in asked.get("providerType", ()) for each in value.casefold().split(",") if each}
     if wanted:
-        entries = [entry for entry in entries if wanted & entry.provider_types]
+        entries = [entry for entry in entries if wanted & {each.casefold() for each in entry.provider_types}]
     return _LISTS.get(dialect, _openai_list)(entries, asked)
 
 

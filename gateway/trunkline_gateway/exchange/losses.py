@@ -20,7 +20,7 @@ _PARAMETERS_NAMES: Final = """
 """
 _CONTENT_NAMES: Final = """
     system_position developer_role message_name assistant_prefill image image_url image_detail image_file
-    audio_input video file file_url file_id file_context file_citations tool_result_image tool_result_file
+    audio_input video file file_url file_id file_name file_context file_citations tool_result_image tool_result_file
     tool_result_error tools tools.strict tools.custom tools.namespace tool_arguments web_search web_fetch
     code_execution file_search image_generation computer bash text_editor memory mcp url_context maps
     hosted_tool web_search.options hosted_step reasoning reasoning_signature reasoning_encrypted refusal
@@ -41,8 +41,8 @@ FEATURES: Final[Mapping[str, Kind]] = {
 UNKNOWN: Final = "unknown"
 
 _BESIDE_NAMES: Final = """
-    system_position developer_role message_name image_detail file_context file_citations citations cache_control
-    cache_control.ttl tool_result_error
+    system_position developer_role message_name image_detail file_name file_context file_citations citations
+    cache_control cache_control.ttl tool_result_error
 """
 _BESIDE: Final = frozenset(_BESIDE_NAMES.split())
 """What is said of a part or a turn that is still there."""

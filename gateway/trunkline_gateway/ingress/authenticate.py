@@ -17,7 +17,7 @@ Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _MISSING: Final = (
     "You didn't provide an API key. Send it in the Authorization header, as 'Authorization: Bearer YOUR_KEY' "
-    "(x-api-key and x-goog-api-key work too)."
+    "(x-api-key, api-key and x-goog-api-key work too)."
 )
 _UNKNOWN: Final = "Incorrect API key provided. Ask whoever runs this gateway for a key."
 _EXPIRED: Final = "This API key has expired."
@@ -31,7 +31,8 @@ def authenticate(
     """Give the key of a request.
 
     Args:
-        head: Looked at in this order: ``Authorization: Bearer``, ``x-api-key``, ``x-goog-api-key``, ``?key=``.
+        head: Looked at in this order: ``Authorization: Bearer``, ``x-api-key``, ``api-key`` (Azure's SDKs),
+            ``x-goog-api-key``, ``?key=``.
         snapshot: The table that the request is served from.
         wall: Unix seconds; asked for keys that expire.
         trusted_proxies: Whose ``X-Forwarded-For`` is believed.
@@ -63,7 +64,7 @@ def presented_key(head: Head) -> bytes | None:
     scheme, _, token = first.get(b"authorization", b"").strip().partition(b" ")
     if scheme.lower() == b"bearer" and (token := token.strip()):
         return token
-    candidates = (first.get(b"x-api-key"), first.get(b"x-goog-api-key"))
+    candidates = (first.get(b"x-api-key"), first.get(b"api-key"), first.get(b"x-goog-api-key"))
     for candidate in candidates:
         if candidate and (stripped := candidate.strip()):
             return stripped

@@ -182,8 +182,7 @@ class _Writer:
         if wanted is None:
             return config
         said = schema.of_answer(wanted.schema) if isinstance(wanted, JsonSchema) and wanted.schema else None
-        unable = "no_json_schema" in self._target.quirks or self._target.capabilities.json_schema is False
-        if said is not None and not unable:
+        if said is not None and models.takes_schema(self._target):
             config["format"] = {"type": "json_schema", "schema": said[0]}
             if said[1]:
                 self._lost["response_format.strict"] = None

@@ -4,6 +4,7 @@ https://docs.anthropic.com/en/api/errors
 """
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -18,6 +19,10 @@ MAX_TEXT_CHARACTERS: Final = 4096
 """Of what is no error in JSON; the caller cuts and scrubs what is left."""
 
 _encoder: Final = msgspec.json.Encoder()
+_TEXTS: Final = ("message", "Message", "detail", "msg", "error_message", "error_description", "error")
+"""Where the words stand. Bedrock writes ``Message``, FastAPI ``detail``: a string, or a list of what has a ``msg``."""
+_MAX_ITEMS: Final = 8
+_MAX_DEPTH: Final = 4
 _MARKUP: Final = re.compile(r"(?is)<(?:style|script)\b[^<>]*>[^<]*</(?:style|script)>|<[^<>]*>")
 
 
@@ -50,14 +55,12 @@ def status_of(word: str) -> int:
 
 def read(status: int, body: bytes) -> UpstreamError:
     """What an error body says, whoever wrote it: Anthropic, a cloud in front of it, or a proxy."""
-    top = upstream_json.members(body)
+    top = _top(body)
     error = upstream_json.members(top.get("error")) or top
     message = (
-        upstream_json.text(error.get("message"))
-        or upstream_json.text(top.get("message"))
-        or upstream_json.text(top.get("Message"))  # Bedrock
-        or upstream_json.text(top.get("error"))
-        or upstream_json.text(top.get("detail"))
+        _said_in(error)
+        or _said_in(top)
+        or _sentence(body)
         or _plain(body)
         or f"The upstream answered with status {status}."
     )
@@ -68,6 +71,31 @@ def read(status: int, body: bytes) -> UpstreamError:
         type="" if word == "error" else word,
         code=upstream_json.text(error.get("code")) or "",
         param=upstream_json.text(error.get("param")),
+    )
+
+
+def _top(body: bytes) -> Mapping[str, msgspec.Raw]:
+    """The members of a body, or of the first item of a list (Google's, for what was asked for as a stream)."""
+    found = upstream_json.members(body)
+    if not found and (listed := upstream_json.items(body)):
+        return upstream_json.members(listed[0])
+    return found
+
+
+def _said_in(error: Mapping[str, msgspec.Raw], depth: int = 0) -> str:
+    return next((said for name in _TEXTS if name in error and (said := _sentence(error[name], depth + 1))), "")
+
+
+def _sentence(value: bytes | msgspec.Raw, depth: int = 0) -> str:
+    """The words in it: of a string itself, of a list those of its items."""
+    said = upstream_json.text(value)
+    if said is not None:
+        return said.strip()
+    if depth > _MAX_DEPTH:
+        return ""
+    said = _said_in(upstream_json.members(value), depth)
+    return said or "; ".join(
+        found for each in upstream_json.items(value)[:_MAX_ITEMS] if (found := _sentence(each, depth + 1))
     )
 
 

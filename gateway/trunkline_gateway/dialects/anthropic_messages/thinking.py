@@ -102,16 +102,17 @@ def write(
     """
     if asked is None:
         return Said(max_tokens=max_tokens)
+    thinks = models.thinks(target)
     if effort.is_off(asked):
-        return Said(max_tokens=max_tokens, thinking={"type": "disabled"})
-    if target.capabilities.reasoning is False:
+        return Said(max_tokens=max_tokens, thinking={"type": "disabled"} if thinks else None)
+    if not thinks:
         lost["reasoning_effort"] = None
         return Said(max_tokens=max_tokens)
     if asked.summary in ("concise", "detailed"):
         lost["reasoning_summary"] = None
     display = None if asked.summary is None else ("omitted" if asked.summary == "none" else "summarized")
     if is_adaptive(asked, target):
-        return _adaptive(asked, max_tokens, display, lost)
+        return _adaptive(asked, target, max_tokens, display, lost)
     return _budgeted(asked, target, max_tokens, display, lost, counts=counts)
 
 
@@ -120,11 +121,14 @@ def is_adaptive(asked: ReasoningEffort, target: Target) -> bool:
     return models.thinks_adaptively(target) and not (asked.budget_tokens and models.takes_budget(target))
 
 
-def _adaptive(asked: ReasoningEffort, max_tokens: int, display: str | None, lost: dict[str, None]) -> Said:
+def _adaptive(
+    asked: ReasoningEffort, target: Target, max_tokens: int, display: str | None, lost: dict[str, None]
+) -> Said:
     if asked.budget_tokens is not None and asked.budget_tokens > 0:
         lost["reasoning_budget"] = None
     word = effort.effort_of(asked, max_tokens)
-    if word == "minimal":
+    wired = None if word is None else models.nearest_effort(target, _WORDS[word])
+    if wired != word:
         lost["reasoning_effort"] = None
     said: dict[str, object] = {"type": "adaptive"}
     if display is not None:
@@ -132,7 +136,7 @@ def _adaptive(asked: ReasoningEffort, max_tokens: int, display: str | None, lost
     return Said(
         max_tokens=max_tokens,
         thinking=said,
-        effort=None if word is None else _WORDS[word],
+        effort=wired,
         on=True,
         adaptive=True,
     )

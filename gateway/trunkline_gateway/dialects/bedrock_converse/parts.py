@@ -109,6 +109,8 @@ def of_system(part: Part, writing: Writing) -> Iterator[Block]:
         case Text():
             yield from _text(part, writing)
         case Document(text=str(text)):
+            if part.name:
+                writing.lose("file_name")
             yield from _plain(text)
         case Foreign() | HostedStep():
             _lose_native(part, writing)

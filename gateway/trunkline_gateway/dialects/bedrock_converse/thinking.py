@@ -80,6 +80,9 @@ def _adaptive(asked: ReasoningEffort, parameters: Parameters, writing: Writing) 
         writing.lose("reasoning_budget")
     thinking = {"type": "adaptive", **_display(asked, writing)}
     word = effort.effort_of(asked, parameters.max_tokens)
+    if word == "xhigh" and writing.model.thinks == "budget_or_adaptive":
+        word = "high"  # Claude 4.6 knows max, but nothing between the two
+        writing.lose("reasoning_effort")
     return Thinking(
         fields={"thinking": thinking}, effort="" if word is None or word == "none" else _CLAUDE[word], exclusive=True
     )
@@ -122,7 +125,7 @@ def _nova(asked: ReasoningEffort, parameters: Parameters, writing: Writing) -> T
     if effort.is_off(asked):
         return Thinking(fields={"reasoningConfig": {"type": "disabled"}})
     _lose_details(asked, writing)
-    word = _THREE_WORDS[_some_word(asked, parameters)]
+    word = _three_words(asked, parameters, writing)
     steered = (parameters.max_tokens, parameters.temperature, parameters.top_p)
     if word == "high" and any(each is not None for each in steered):
         # With the highest effort these have to be left out; an answer without bound would be worse.
@@ -138,7 +141,7 @@ def _word(name: str, asked: ReasoningEffort, parameters: Parameters, writing: Wr
             return Thinking(fields={name: "low"})
         return _NOTHING
     _lose_details(asked, writing)
-    return Thinking(fields={name: _THREE_WORDS[_some_word(asked, parameters)]})
+    return Thinking(fields={name: _three_words(asked, parameters, writing)})
 
 
 def _lose_details(asked: ReasoningEffort, writing: Writing) -> None:
@@ -160,6 +163,12 @@ def _has_lost_its_thoughts(messages: Sequence[Message]) -> bool:
         return False
     before = messages[-2] if len(messages) > 1 else None
     return before is not None and before.has("toolUse") and "reasoningContent" not in before.content[0]
+
+
+def _three_words(asked: ReasoningEffort, parameters: Parameters, writing: Writing) -> str:
+    if asked.effort in ("xhigh", "max"):
+        writing.lose("reasoning_effort")
+    return _THREE_WORDS[_some_word(asked, parameters)]
 
 
 def _some_word(asked: ReasoningEffort, parameters: Parameters) -> Effort:

@@ -294,6 +294,8 @@ class Contents:
                 written.append({"text": part.text})
         elif part.source is not None:
             written += self._media(part.source, part.media_type or _of_name(part.name), "file_id", "application/pdf")
+        if part.name and written:
+            self._lose("file_name")  # no place for it: `displayName` is not in the Gemini API
         return written
 
     def _media(self, source: exchange.Source, media_type: str | None, lost: str, otherwise: str) -> list[Wire]:

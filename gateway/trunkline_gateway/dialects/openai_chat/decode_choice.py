@@ -215,7 +215,6 @@ class ChoiceDecoder:
                 source, media_type = media.source_of(url)
             except ValueError:
                 return
-            self._end_linear(out)
             index = self._begin(exchange.Image(source=source, media_type=media_type), out)
             out.append(exchange.PartEnd(index, self._number))
 
@@ -236,7 +235,6 @@ class ChoiceDecoder:
         if not (audio.id or audio.data or audio.transcript or (audio.expires_at and self._audio >= 0)):
             return
         if self._audio < 0:
-            self._end_linear(out)
             self._audio = self._begin(exchange.Audio(id=audio.id or "", media_type=self._context.audio_type), out)
         if audio.data or audio.transcript or audio.expires_at:
             out.append(
@@ -390,8 +388,6 @@ class ChoiceDecoder:
             self._start_call(call, out)
 
     def _start_call(self, call: _Call, out: list[Event]) -> None:
-        self._end_linear(out)
-        self._end_complete_calls(out)
         if not call.id:
             call.id = self._context.new_id()
         self._by_id.setdefault(call.id, call)
@@ -426,8 +422,6 @@ class ChoiceDecoder:
     def _linear(self, kind: Literal["text", "reasoning", "refusal"], part: exchange.Part, out: list[Event]) -> int:
         """The open part of a kind of which one is open at a time; a new one if there is none."""
         if self._kind != kind:
-            self._end_linear(out)
-            self._end_complete_calls(out)
             self._open = self._begin(part, out)
             self._kind = kind
         return self._open
@@ -440,6 +434,9 @@ class ChoiceDecoder:
             self._reasoning_closed = self._encrypted = False
 
     def _begin(self, part: exchange.Part, out: list[Event]) -> int:
+        """A new part, of whatever kind: what it follows has ended."""
+        self._end_linear(out)
+        self._end_complete_calls(out)
         index = self._next
         self._next += 1
         out.append(exchange.PartStart(index, part, self._number))

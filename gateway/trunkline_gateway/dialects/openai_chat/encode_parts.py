@@ -192,6 +192,8 @@ def _file(part: exchange.Document, quirks: frozenset[str], lost: Lost) -> WirePa
             if "no_files" in quirks:
                 lost.add("file_id")
                 return None
+            if part.name:
+                lost.add("file_name")
             return {"type": "file", "file": {"file_id": source.id}}
         case exchange.Inline() as source:
             url = media.data_url(source, part.media_type, "application/pdf")

@@ -114,7 +114,7 @@ def encode(request: exchange.Request, target: Target) -> Encoded:
     _leave_out_refused(body, parameters.reasoning_effort, target, lost)
     _fit(body, target, lost)
     if parameters.reasoning_effort is not None:
-        _reasoning(body, parameters.reasoning_effort, parameters.max_tokens, target.quirks, lost)
+        _reasoning(body, parameters.reasoning_effort, parameters.max_tokens, target, lost)
     if parameters.response_format is not None:
         _response_format(body, parameters.response_format, target, lost)
     return Encoded(_encoder.encode(body), lost.names)
@@ -175,8 +175,9 @@ def _fit(body: dict[str, object], target: Target, lost: Lost) -> None:
 
 
 def _reasoning(
-    body: dict[str, object], asked: ReasoningEffort, max_tokens: int | None, quirks: frozenset[str], lost: Lost
+    body: dict[str, object], asked: ReasoningEffort, max_tokens: int | None, target: Target, lost: Lost
 ) -> None:
+    quirks = target.quirks
     if "reasoning_effort_as_object" in quirks:
         body["reasoning"] = _reasoning_object(asked)
         return
@@ -192,7 +193,7 @@ def _reasoning(
     elif "no_reasoning_effort" in quirks:
         lost.add("reasoning_effort")
     else:
-        _effort(body, asked, max_tokens, quirks, lost)
+        _effort(body, asked, max_tokens, target, lost)
 
 
 def _thinking_switch(body: dict[str, object], asked: ReasoningEffort, lost: Lost) -> None:
@@ -205,18 +206,18 @@ def _thinking_switch(body: dict[str, object], asked: ReasoningEffort, lost: Lost
 
 
 def _effort(
-    body: dict[str, object], asked: ReasoningEffort, max_tokens: int | None, quirks: frozenset[str], lost: Lost
+    body: dict[str, object], asked: ReasoningEffort, max_tokens: int | None, target: Target, lost: Lost
 ) -> None:
-    effort: str | None = effort_of(asked, max_tokens)
+    effort = effort_of(asked, max_tokens)
     if asked.effort is None and (asked.budget_tokens or 0) > 0:
         lost.add("reasoning_budget")
-    if effort is not None and "efforts_low_to_high" in quirks:
-        nearest = _THREE_EFFORTS.get(effort)
+    if effort is not None:
+        has_three = "efforts_low_to_high" in target.quirks
+        nearest = _THREE_EFFORTS.get(effort) if has_three else openai_models.nearest_effort(target, effort)
         if nearest != effort:
             lost.add("reasoning_effort")
-        effort = nearest
-    if effort is not None:
-        body["reasoning_effort"] = effort
+        if nearest is not None:
+            body["reasoning_effort"] = nearest
     elif asked.adaptive or asked.budget_tokens is not None:
         lost.add("reasoning_effort")  # that it shall think, and as much as it sees fit
 

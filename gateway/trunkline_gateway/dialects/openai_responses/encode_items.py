@@ -166,7 +166,7 @@ class _Items:
             # It is refused without a name.
             wire["filename"] = part.name or f"document.{_EXTENSIONS.get(media_type, 'pdf')}"
         else:
-            self._lost.add_if(part.name, "file_context")
+            self._lost.add_if(part.name, "file_name")
         return wire
 
     def _audio(self, part: Audio) -> Wire | None:

@@ -128,7 +128,7 @@ def _content(chat: ChatRequest, target: Target, lost: Lost) -> dict[str, object]
     if text:
         body["text"] = text
     if parameters.reasoning_effort is not None:
-        reasoning = _reasoning(parameters.reasoning_effort, parameters.max_tokens, lost)
+        reasoning = _reasoning(parameters.reasoning_effort, parameters.max_tokens, target, lost)
         if reasoning:
             body["reasoning"] = reasoning
     return body
@@ -173,11 +173,12 @@ def _format(wanted: ResponseFormat) -> Mapping[str, object]:
     return wire
 
 
-def _reasoning(asked: ReasoningEffort, max_tokens: int | None, lost: Lost) -> Mapping[str, object]:
+def _reasoning(asked: ReasoningEffort, max_tokens: int | None, target: Target, lost: Lost) -> Mapping[str, object]:
     wire: dict[str, object] = {}
     word: Effort | None = effort.effort_of(asked, max_tokens)
     if word is not None:
-        wire["effort"] = word
+        wire["effort"] = nearest = openai_models.nearest_effort(target, word)
+        lost.add_if(nearest != word, "reasoning_effort")
     # That it shall think, and as much as it sees fit.
     lost.add_if(word is None and (asked.adaptive or asked.budget_tokens is not None), "reasoning_effort")
     lost.add_if(asked.effort is None and (asked.budget_tokens or 0) > 0, "reasoning_budget")

@@ -29,7 +29,9 @@ FINISH: Final[Mapping[FinishReason, tuple[str, str]]] = {
     "context_window": (INCOMPLETE, "max_output_tokens"),
     "pause": (INCOMPLETE, "max_output_tokens"),  # there is more to come, if it is asked for
     "content_filter": (INCOMPLETE, "content_filter"),
-    "malformed_tool_call": (FAILED, "The model tried to call a tool, and what it wrote is not a call."),
+    # Both reasons of an incomplete response are untrue of it: a client would raise its limit, or tell of a filter. As
+    # completed it would pass for an answer. A client may try a failed one again, which is what helps here.
+    "malformed_tool_call": (FAILED, "The model tried to call a tool, and failed to."),
 }
 """Status, and the reason of an incomplete one or the message of a failed one. A refusal without words is incomplete."""
 

@@ -8,6 +8,7 @@ from trunkline_gateway import exchange
 from trunkline_gateway.dialect import Target
 from trunkline_gateway.dialects.anthropic_messages.quirks import QUIRKS
 from trunkline_gateway.exchange import (
+    Effort,
     JsonObject,
     JsonSchema,
     Reasoning,
@@ -220,6 +221,52 @@ def test_how_much_to_think(
     assert names == lost
 
 
+@pytest.mark.parametrize(
+    ("to", "asked", "said"),
+    [
+        (wire.target("claude-opus-4-6"), "max", "max"),
+        (wire.target("claude-opus-4-6"), "xhigh", "high"),
+        (wire.target("claude-sonnet-4-6"), "xhigh", "high"),
+        (wire.target("claude-opus-4-7"), "xhigh", "xhigh"),
+        (wire.target("claude-sonnet-5"), "max", "max"),
+        (wire.target("claude-opus-4-5", "adaptive_thinking"), "max", "high"),
+        (wire.target("m", "adaptive_thinking"), "xhigh", "xhigh"),
+    ],
+)
+def test_a_model_is_told_no_effort_that_it_does_not_know(to: Target, asked: Effort, said: str) -> None:
+    body, lost = wire.encode(wire.chat(reasoning_effort=ReasoningEffort(effort=asked)), to)
+    assert body["output_config"] == {"effort": said}
+    assert lost == (set() if said == asked else {"reasoning_effort"})
+
+
+BEFORE_THINKING = (
+    "claude-3-haiku-20240307",
+    "claude-3-5-sonnet-20241022",
+    "claude-3-5-haiku@20241022",
+    "claude-3-opus-latest",
+    "anthropic/claude-3.5-sonnet",
+    "claude-2.1",
+    "claude-instant-1.2",
+    "claude-instant",
+)
+
+
+@pytest.mark.parametrize("model", BEFORE_THINKING)
+def test_models_from_before_thinking_are_told_nothing_of_it(model: str) -> None:
+    body, lost = wire.encode(wire.chat(reasoning_effort=ReasoningEffort(effort="high"), top_k=5), wire.target(model))
+    assert "thinking" not in body
+    assert (body["top_k"], lost) == (5, {"reasoning_effort"})
+    body, lost = wire.encode(wire.chat(reasoning_effort=ReasoningEffort(effort="none")), wire.target(model))
+    assert ("thinking" in body, lost) == (False, set())
+
+
+@pytest.mark.parametrize("model", ["claude-3-7-sonnet-20250219", "claude-sonnet-4-20250514", "m"])
+def test_later_models_and_unknown_ones_think(model: str) -> None:
+    asked = ReasoningEffort(budget_tokens=2048)
+    body, lost = wire.encode(wire.chat(reasoning_effort=asked, max_tokens=9000), wire.target(model))
+    assert (body["thinking"], lost) == ({"type": "enabled", "budget_tokens": 2048}, set())
+
+
 def test_who_thinks_is_not_sampled_otherwise() -> None:
     low = ReasoningEffort(effort="low")
     settings = {"temperature": 0.5, "top_p": 0.5, "top_k": 5, "max_tokens": 9000, "reasoning_effort": low}
@@ -310,6 +357,9 @@ def test_a_schema_is_closed_and_what_is_not_taken_is_described() -> None:
         (JsonSchema(schema=None), wire.target()),
         (JsonSchema(schema=wire.raw({"type": "object"})), wire.target("m", "no_json_schema")),
         (JsonSchema(schema=wire.raw({"type": "object"})), wire.target(json_schema=False)),
+        (JsonSchema(schema=wire.raw({"type": "object"})), wire.target("claude-3-7-sonnet-20250219")),
+        (JsonSchema(schema=wire.raw({"type": "object"})), wire.target("claude-opus-4-20250514")),
+        (JsonSchema(schema=wire.raw({"type": "object"})), wire.target("claude-instant-1.2")),
         (JsonSchema(schema=wire.raw([1])), wire.target()),
     ],
 )
@@ -319,6 +369,20 @@ def test_json_is_asked_for_in_words_where_there_is_no_other_way(wanted: exchange
     assert body["system"][0] == _text("s")  # type: ignore[index]
     assert "JSON object" in body["system"][1]["text"]  # type: ignore[index]
     assert lost == {"response_format"}
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        *(wire.target(model) for model in ("claude-opus-4-1-20250805", "claude-haiku-4-5", "claude-sonnet-5", "m")),
+        wire.target("claude-3-7-sonnet-20250219", json_schema=True),
+    ],
+)
+def test_json_has_a_schema_where_the_model_takes_one(to: Target) -> None:
+    body, lost = wire.encode(wire.chat(response_format=JsonSchema(schema=wire.raw({"type": "object"}))), to)
+    assert body["output_config"]["format"]["type"] == "json_schema"  # type: ignore[index]
+    assert "system" not in body
+    assert lost <= {"response_format.strict"}
 
 
 # ---- quirks ----------------------------------------------------------------------------------------------------------

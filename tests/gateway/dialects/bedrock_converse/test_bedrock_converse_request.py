@@ -253,6 +253,13 @@ def test_media_that_cannot_be_said_are_named(part: Part, name: str) -> None:
     assert lost == {name}
 
 
+def test_a_document_among_the_instructions_has_no_name() -> None:
+    rules = Turn(role="system", parts=(Document(text="Be kind.", name="rules.txt"),))
+    body, lost = encode(rules, user("hi"))
+    assert body["system"] == [{"text": "Be kind."}]
+    assert lost == {"file_name"}
+
+
 def test_documents_are_cited_by_claude_alone() -> None:
     _, lost = encode(user("see", Document(text="a", context="c", citations=True)), model=wire.NOVA)
     assert lost == {"file_context", "file_citations"}
@@ -796,6 +803,10 @@ CLAUDE_4_6 = "us.anthropic.claude-sonnet-4-6"
             None,
             set(),
         ),
+        (CLAUDE_4_6, ReasoningEffort(effort="xhigh"), {"thinking": {"type": "adaptive"}}, "high", {"reasoning_effort"}),
+        (CLAUDE_4_6, ReasoningEffort(effort="max"), {"thinking": {"type": "adaptive"}}, "max", set()),
+        (NEW_CLAUDE, ReasoningEffort(effort="xhigh"), {"thinking": {"type": "adaptive"}}, "xhigh", set()),
+        (GPT_OSS, ReasoningEffort(effort="max"), {"reasoning_effort": "high"}, None, {"reasoning_effort"}),
         (CLAUDE_4_6, ReasoningEffort(effort="none"), {"thinking": {"type": "disabled"}}, None, set()),
         (
             NEW_CLAUDE,
@@ -817,7 +828,7 @@ CLAUDE_4_6 = "us.anthropic.claude-sonnet-4-6"
             ReasoningEffort(effort="xhigh"),
             {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "high"}},
             None,
-            set(),
+            {"reasoning_effort"},
         ),
         (wire.NOVA, ReasoningEffort(effort="none"), {"reasoningConfig": {"type": "disabled"}}, None, set()),
         ("amazon.nova-lite-v1:0", HIGH, None, None, {"reasoning_effort"}),

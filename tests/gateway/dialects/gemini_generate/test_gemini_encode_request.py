@@ -150,8 +150,10 @@ URL = exchange.Url("https://e.example/a.pdf?x=1")
             exchange.Document(source=exchange.Inline("AAAA"), name="a.csv"),
             FLASH,
             {"inlineData": {"mimeType": "text/csv", "data": "AAAA"}},
-            (),
+            ("file_name",),
         ),
+        (exchange.Document(text="words", name="Terms"), FLASH, {"text": "words"}, ("file_name",)),
+        (exchange.Document(source=exchange.FileId("file-1"), name="a.pdf"), FLASH, None, ("file_id",)),
         (exchange.Document(text="words", citations=True), FLASH, {"text": "words"}, ("file_citations",)),
         (exchange.Document(source=exchange.FileId("file-1")), FLASH, None, ("file_id",)),
         (

@@ -369,6 +369,36 @@ def test_a_call_ends_when_another_begins_only_if_it_is_complete() -> None:
     assert given[started + 1] == exchange.PartStart(1, ToolCall(id="b", name="g"))
 
 
+@pytest.mark.parametrize(
+    "after",
+    [
+        {"content": "b"},
+        {"reasoning_content": "hm"},
+        {"refusal": "no"},
+        {"images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]},
+        {"audio": {"id": "au", "data": "AA=="}},
+    ],
+)
+@pytest.mark.parametrize(("arguments", "ended"), [('{"x":1}', True), ('{"x":', False), ("", False)])
+def test_a_call_ends_when_anything_else_begins_only_if_it_is_complete(
+    after: dict[str, object], arguments: str, ended: bool
+) -> None:
+    given = events(delta(content="a"), call(0, "f", id="c"), call(0, "", arguments), delta(**after), delta("stop"))
+    begun = [(type(event), event.index) for event in given if isinstance(event, exchange.PartStart | exchange.PartEnd)]
+    call_end, next_start = begun.index((exchange.PartEnd, 1)), begun.index((exchange.PartStart, 2))
+    assert (call_end < next_start) is ended
+    assert exchange.assemble(given).choices[0].parts[1] == ToolCall(id="c", name="f", arguments=arguments)
+
+
+def test_a_calls_arguments_are_looked_at_once_however_often_something_else_begins() -> None:
+    given = events(
+        call(0, "f", "{", id="a"), delta(content="a"), call(0, "", "}"), delta(reasoning_content="h"), delta("stop")
+    )
+    ends = [event.index for event in given if isinstance(event, exchange.PartEnd)]
+    assert ends == [1, 2, 0]
+    assert exchange.assemble(given).choices[0].parts[0] == ToolCall(id="a", name="f", arguments="{}")
+
+
 def test_thoughts_that_are_repeated_with_their_signature_come_once() -> None:
     detail = {"type": "reasoning.text", "text": "hm", "signature": "s", "format": "anthropic-claude-v1", "index": 0}
     answer = streamed(

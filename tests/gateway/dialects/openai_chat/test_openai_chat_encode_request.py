@@ -20,6 +20,7 @@ from trunkline_gateway.exchange import (
     ChatRequest,
     Document,
     DocumentCitation,
+    Effort,
     FileId,
     Foreign,
     HostedStep,
@@ -165,6 +166,7 @@ def test_an_assistants_turn() -> None:
         (Video(source=Url("https://h/v.mp4")), "video"),
         (Document(source=Url("https://h/a.pdf")), "file_url"),
         (Document(source=Inline(PDF), context="c"), "file_context"),
+        (Document(source=FileId("f"), name="a.pdf"), "file_name"),
         (Document(text="a", citations=True), "file_citations"),
         (Text(text="a", cache=CacheControl()), "cache_control"),
         (Text(text="a", citations=(DocumentCitation(),)), "citations"),
@@ -492,7 +494,8 @@ def test_a_schema_is_not_sent_to_a_model_that_is_known_to_take_none() -> None:
 @pytest.mark.parametrize(
     ("asked", "effort", "lost"),
     [
-        (ReasoningEffort(effort="max"), "max", ()),
+        (ReasoningEffort(effort="xhigh"), "xhigh", ()),
+        (ReasoningEffort(effort="max"), "high", ("reasoning_effort",)),
         (ReasoningEffort(budget_tokens=2000), "low", ("reasoning_budget",)),
         (ReasoningEffort(budget_tokens=0), "none", ()),
         (ReasoningEffort(adaptive=True), None, ("reasoning_effort",)),
@@ -535,6 +538,26 @@ def test_models_that_think_are_not_told_how_to_sample(provider: str) -> None:
     encoded = UPSTREAM.encode(chat(**sampling, **kept), Target(model="gpt-5-mini", provider="openrouter"))
     assert json.loads(encoded.body).keys() == {"model", "messages", *kept, *sampling}
     assert encoded.lost == ()
+
+
+@pytest.mark.parametrize(
+    ("model", "provider", "asked", "said"),
+    [
+        ("gpt-5-mini", "openai", "max", "high"),
+        ("gpt-5-mini", "azure-openai", "xhigh", "high"),
+        ("gpt-5.1-codex-max", "openai", "max", "xhigh"),
+        ("gpt-5.2", "openai", "max", "xhigh"),
+        ("gpt-5.2", "openai", "xhigh", "xhigh"),
+        ("gpt-5.6", "openai", "max", "max"),
+        ("m", "vllm", "max", "high"),
+        ("m", "vllm", "xhigh", "xhigh"),
+    ],
+)
+def test_a_model_is_told_no_effort_that_it_does_not_know(model: str, provider: str, asked: Effort, said: str) -> None:
+    request = chat(reasoning_effort=ReasoningEffort(effort=asked))
+    encoded = UPSTREAM.encode(request, Target(model=model, provider=provider))
+    assert json.loads(encoded.body)["reasoning_effort"] == said
+    assert encoded.lost == (() if said == asked else ("reasoning_effort",))
 
 
 def test_sampling_that_asks_for_nothing_is_left_out_without_a_word() -> None:

@@ -110,7 +110,7 @@ PARAMETERS = st.builds(
     | st.just(JsonObject())
     | st.builds(JsonSchema, schema=RAW, name=NAMES, strict=st.none() | st.booleans()),
     reasoning_effort=st.none()
-    | st.builds(ReasoningEffort, effort=st.sampled_from(["none", "minimal", "low", "medium", "high", "xhigh", "max"])),
+    | st.builds(ReasoningEffort, effort=st.sampled_from(["none", "minimal", "low", "medium", "high", "xhigh"])),
     verbosity=st.sampled_from([None, "low", "medium", "high"]),
     service_tier=st.none() | WORDS,
     user=st.none() | WORDS,

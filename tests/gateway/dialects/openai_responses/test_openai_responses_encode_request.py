@@ -145,6 +145,7 @@ def test_a_document_of_text_is_text() -> None:
         (said(exchange.Foreign(dialect="other", kind="compaction", value=msgspec.Raw(b"{}"))), ("compaction",)),
         (exchange.Turn(role="user", parts=(exchange.Text(text="a"),), name="Bo"), ("message_name",)),
         (asked(exchange.Document(source=exchange.FileId("a"), citations=True)), ("file_citations",)),
+        (asked(exchange.Document(source=exchange.FileId("a"), name="b.pdf")), ("file_name",)),
     ],
 )
 def test_what_cannot_be_said_is_named(turn: exchange.Turn, lost: tuple[str, ...]) -> None:
@@ -456,6 +457,25 @@ def test_models_that_think_are_not_told_how_to_sample() -> None:
     none = exchange.ReasoningEffort(effort="none")
     body, lost = _with("gpt-5.6", reasoning_effort=none, **asked_for)
     assert (body["temperature"], body["top_p"], body["top_logprobs"], lost) == (0.2, 0.9, 2, ())
+
+
+@pytest.mark.parametrize(
+    ("model", "xhigh", "max_"),
+    [
+        ("gpt-5", "high", "high"),
+        ("gpt-5.1-codex", "high", "high"),
+        ("gpt-5.1-codex-max", "xhigh", "xhigh"),
+        ("gpt-5.2-2025-12-11", "xhigh", "xhigh"),
+        ("gpt-5.6", "xhigh", "max"),
+        ("o3", "high", "high"),
+        ("my-deployment", "xhigh", "high"),
+    ],
+)
+def test_a_model_is_told_no_effort_that_it_does_not_know(model: str, xhigh: str, max_: str) -> None:
+    for asked_for, wanted in (("xhigh", xhigh), ("max", max_)):
+        body, lost = _with(model, reasoning_effort=exchange.ReasoningEffort(effort=asked_for))  # type: ignore[arg-type]
+        assert body["reasoning"] == {"effort": wanted}
+        assert lost == (() if wanted == asked_for else ("reasoning_effort",))
 
 
 @pytest.mark.parametrize("model", ["gpt-5", "gpt-4.1"])
