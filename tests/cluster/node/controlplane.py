@@ -159,10 +159,14 @@ class ControlPlane:
                 ],
             )
 
-    def stop(self) -> None:
-        """Stop all of it; kube-apiserver before etcd, without which it hangs."""
+    def stop_controllers(self) -> None:
+        """Stop kube-controller-manager and kube-scheduler."""
         for name in ("kube-controller-manager", "kube-scheduler"):
             self.processes.stop(name, timeout_seconds=3)
+
+    def stop(self) -> None:
+        """Stop all of it; kube-apiserver before etcd, without which it hangs."""
+        self.stop_controllers()
         self.stop_apiserver()
         self.processes.stop(_ETCD, sig=signal.SIGKILL)
 

@@ -85,8 +85,14 @@ class Node:
         self._control_plane.stop_apiserver()
 
     def start_apiserver(self) -> None:
-        """Bring kube-apiserver back on its port and data, and wait until it is ready."""
+        """Bring kube-apiserver back on its port and data, and wait until it is ready.
+
+        The controllers begin anew with it: each of their watches backs off by itself, for a minute and more after a
+        long absence, and what comes next would wait for a ServiceAccount, a CA or a pod.
+        """
         self._control_plane.start_apiserver()
+        self._control_plane.stop_controllers()
+        self._control_plane.start_controllers()
 
     def stop_dns(self) -> None:
         """Take CoreDNS away and return when nobody answers any more. Needs the API server."""
