@@ -12,7 +12,7 @@ REV ?= HEAD
 SOURCES := operator gateway protocol cli charts tests bench
 ARGS ?=
 # Tests that disturb nobody and that nobody disturbs: they run on both cores.
-SIDE_BY_SIDE := $(addsuffix /,$(wildcard $(addprefix tests/,protocol operator gateway corpus oracles chart harness_tests bench_tests)))
+SIDE_BY_SIDE := $(addsuffix /,$(wildcard $(addprefix tests/,protocol operator gateway corpus oracles harness_tests bench_tests)))
 
 .PHONY: help setup run test images test-clients test-cluster check lint format types imports generated crds charts proto lock lock-clients matrix golden clean \
 	bench bench-quick bench-check bench-record bench-diff bench-peers bench-idle bench-main-job soak profile
