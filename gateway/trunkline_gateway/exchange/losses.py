@@ -5,7 +5,9 @@ it has one. A client's field that nobody knows is reported by its own name in th
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, assert_never
+
+from trunkline_gateway.exchange import content
 
 Kind: TypeAlias = Literal["parameter", "content", "answer"]
 """``parameter``: an optional setting, dropped under ``unsupportedParameters: Drop``. ``content``: something of the
@@ -59,6 +61,31 @@ def label(name: str) -> str:
 def of_part(names: Iterable[str]) -> str | None:
     """The first name of a part that is gone altogether; None: none is."""
     return next((name for name in names if FEATURES.get(name) != "parameter" and name not in _BESIDE), None)
+
+
+def feature_of(part: content.Part) -> str:
+    """What is lost with a part that has no place."""
+    match part:
+        case content.Foreign():
+            return part.kind
+        case content.HostedStep():
+            return "hosted_step"
+        case content.Image():
+            return "image"
+        case content.Audio():
+            return "audio_input"
+        case content.Video():
+            return "video"
+        case content.Document():
+            return "file"
+        case content.Reasoning():
+            return "reasoning"
+        case content.Refusal():
+            return "refusal"
+        case content.ToolCall() | content.ToolResult() | content.Text():
+            return "tools"
+        case _:
+            assert_never(part)
 
 
 def header(names: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from trunkline_gateway import exchange
 from trunkline_gateway.dialect import Target, require_something
 from trunkline_gateway.dialects.gemini_generate import models, parts, wire
 from trunkline_gateway.dialects.gemini_generate.names import Names
-from trunkline_gateway.exchange import origin
+from trunkline_gateway.exchange import losses, origin
 
 Wire: TypeAlias = dict[str, object]
 
@@ -116,7 +116,7 @@ class Contents:
             if isinstance(part, exchange.Text) or (isinstance(part, exchange.Document) and part.text is not None):
                 self.system += self._part(part)
             else:
-                self._lose(_kind_of(part))
+                self._lose(losses.feature_of(part))
 
     # ---- the model's turns -------------------------------------------------------------------------------------------
 
@@ -347,26 +347,3 @@ def _of_name(name: str | None) -> str | None:
 
 def _of_beginning(data: str) -> str | None:
     return next((kind for beginning, kind in _BY_BEGINNING if data.startswith(beginning)), None)
-
-
-def _kind_of(part: exchange.Part) -> str:
-    """What is lost where an instruction holds something else than text."""
-    match part:
-        case exchange.Image():
-            return "image"
-        case exchange.Audio():
-            return "audio_input"
-        case exchange.Video():
-            return "video"
-        case exchange.Document():
-            return "file"
-        case exchange.Reasoning():
-            return "reasoning"
-        case exchange.Refusal():
-            return "refusal"
-        case exchange.Foreign():
-            return part.kind
-        case exchange.HostedStep():
-            return "hosted_step"
-        case _:
-            return "tools"

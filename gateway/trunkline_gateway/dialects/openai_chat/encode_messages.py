@@ -15,6 +15,7 @@ from trunkline_gateway.dialect import Target, require_something
 from trunkline_gateway.dialects.openai_chat import encode_parts, encode_reasoning, vocabulary
 from trunkline_gateway.dialects.openai_chat.encode_parts import Lost, WirePart
 from trunkline_gateway.dialects.openai_chat.tool_names import Name, fitting, flat, nine, short_id, wire_names
+from trunkline_gateway.exchange import losses
 
 Message: TypeAlias = dict[str, object]
 
@@ -184,7 +185,7 @@ class MessagesEncoder:
                 case exchange.Reasoning() | exchange.ToolCall() | exchange.Refusal():
                     pass
                 case _:
-                    self.lost.add(encode_parts.feature_of(part))
+                    self.lost.add(losses.feature_of(part))
 
     def _call(self, call: exchange.ToolCall) -> Message:
         call_id = self._call_id(call.id)

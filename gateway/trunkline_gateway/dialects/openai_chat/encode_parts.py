@@ -12,7 +12,7 @@ import msgspec
 
 from trunkline_gateway import exchange
 from trunkline_gateway.dialects.openai_chat import media, vocabulary
-from trunkline_gateway.exchange.losses import FEATURES
+from trunkline_gateway.exchange import losses
 
 WirePart: TypeAlias = dict[str, object]
 
@@ -69,7 +69,7 @@ def encode(part: exchange.Part, quirks: frozenset[str], lost: Lost) -> Iterator[
             | exchange.HostedStep()
             | exchange.Foreign()
         ):
-            lost.add(feature_of(part))
+            lost.add(losses.feature_of(part))
             wire = None
         case _:
             assert_never(part)
@@ -77,34 +77,9 @@ def encode(part: exchange.Part, quirks: frozenset[str], lost: Lost) -> Iterator[
         yield wire
 
 
-def feature_of(part: exchange.Part) -> str:
-    """What is lost with a part that has no place."""
-    match part:
-        case exchange.Foreign():
-            return part.kind
-        case exchange.HostedStep():
-            return "hosted_step"
-        case exchange.Image():
-            return "image"
-        case exchange.Audio():
-            return "audio_input"
-        case exchange.Video():
-            return "video"
-        case exchange.Document():
-            return "file"
-        case exchange.Reasoning():
-            return "reasoning"
-        case exchange.Refusal():
-            return "refusal"
-        case exchange.ToolCall() | exchange.ToolResult() | exchange.Text():
-            return "tools"
-        case _:
-            assert_never(part)
-
-
 def hosted_feature(kind: str) -> str:
     """What is lost with a tool of the provider's."""
-    return kind if kind in FEATURES else "hosted_tool"
+    return kind if kind in losses.FEATURES else "hosted_tool"
 
 
 def cache(wire: WirePart, asked: exchange.CacheControl | None, quirks: frozenset[str], lost: Lost) -> None:
