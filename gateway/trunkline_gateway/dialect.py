@@ -16,24 +16,17 @@ import msgspec
 
 from trunkline_gateway import errors, exchange
 from trunkline_gateway.exchange import losses
+from trunkline_protocol.models import Facts
 
 Fields: TypeAlias = Mapping[str, msgspec.Raw]
 """The top-level members of a body, in order, each value as its bytes. They have been checked: UTF-8, no duplicates at
 the top, at most 128 levels deep."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capabilities:
-    """What is known of an upstream's model; None: not known, and then nothing is assumed."""
+Capabilities: TypeAlias = Facts
+"""What is known of an upstream's model; None: not known, and then nothing is assumed."""
 
-    context_window: int | None = None
-    max_output_tokens: int | None = None
-    vision: bool | None = None
-    audio: bool | None = None
-    tools: bool | None = None
-    json_schema: bool | None = None
-    reasoning: bool | None = None
-    embeddings: bool | None = None
+NO_CAPABILITIES: Final = Capabilities()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +43,7 @@ class Target:
     model: str
     provider: str = ""
     quirks: frozenset[str] = frozenset()
-    capabilities: Capabilities = Capabilities()
+    capabilities: Capabilities = NO_CAPABILITIES
     account: str = ""
 
 
@@ -247,9 +240,6 @@ class Codec:
     name: str
     ingress: Mapping[exchange.Operation, Ingress] = field(default_factory=dict)
     upstream: Mapping[exchange.Operation, Upstream] = field(default_factory=dict)
-
-
-NO_CAPABILITIES: Final = Capabilities()
 
 
 def require_something(turns: Iterable[exchange.Turn], lost: Iterable[str], *, instructed: bool) -> None:
